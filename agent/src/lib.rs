@@ -1,0 +1,8 @@
+//! sealtail: an audit-log shipping agent for WhatsApp gateways.
+//!
+//! The modules bear the names of the stages of a line's life; ARCHITECTURE.md
+//! has the picture.
+
+pub mod disk;
+pub mod line;
+pub mod source;
