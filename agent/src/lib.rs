@@ -4,5 +4,7 @@
 //! has the picture.
 
 pub mod disk;
+pub mod fault;
+pub mod journal;
 pub mod line;
 pub mod source;

@@ -9,6 +9,7 @@
 //! Log files that are only read (the tail) do not come through here.
 
 mod real;
+#[cfg(test)]
 pub mod sim;
 
 use std::io;

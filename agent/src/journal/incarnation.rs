@@ -1,0 +1,83 @@
+//! The name of one life of the log: made with the journal, kept beside it.
+
+use super::JournalError;
+use crate::disk::{self, Disk};
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use std::io;
+use std::path::Path;
+
+/// Origin and incarnation of the log that a journal holds.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Incarnation {
+    /// Version of this file's form.
+    v: u32,
+    /// The agent's name, for example `wa/prod/gateway-0`.
+    pub origin: String,
+    /// UTC stamp and random, for example `20261122T095900Z-5f0c2a91`.
+    pub incarnation: String,
+    /// The incarnation before this one, where it is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub previous: Option<String>,
+}
+
+/// The file's name in the journal folder.
+pub const FILE: &str = "incarnation";
+
+impl Incarnation {
+    /// A new one, named by the time (Unix ms) and 32 random bits.
+    ///
+    /// # Errors
+    /// When the system gives no random bytes.
+    pub fn new(origin: &str, now_ms: u64, previous: Option<String>) -> Result<Self, JournalError> {
+        let stamp = Timestamp::from_millisecond(i64::try_from(now_ms).unwrap_or(i64::MAX))
+            .unwrap_or(Timestamp::MAX)
+            .strftime("%Y%m%dT%H%M%SZ")
+            .to_string();
+        let random = getrandom::u32().map_err(JournalError::Random)?;
+        Ok(Self {
+            v: 1,
+            origin: origin.to_owned(),
+            incarnation: format!("{stamp}-{random:08x}"),
+            previous,
+        })
+    }
+
+    /// Reads the file; `None` if there is none.
+    ///
+    /// # Errors
+    /// When it cannot be read or is not what [`Incarnation::save`] writes.
+    pub fn load(disk: &dyn Disk, folder: &Path) -> Result<Option<Self>, JournalError> {
+        let path = folder.join(FILE);
+        let bytes = match disk.read(&path) {
+            Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
+            other => other.map_err(JournalError::io("read", &path))?,
+        };
+        let bad = |what: String| JournalError::Incarnation {
+            path: path.clone(),
+            what,
+        };
+        let found: Self = serde_json::from_slice(&bytes).map_err(|e| bad(e.to_string()))?;
+        if found.v != 1 {
+            return Err(bad(format!(
+                "version {}, this program knows version 1",
+                found.v
+            )));
+        }
+        Ok(Some(found))
+    }
+
+    /// Writes the file. Durable when this returns.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub fn save(&self, disk: &dyn Disk, folder: &Path) -> Result<(), JournalError> {
+        let path = folder.join(FILE);
+        let json = serde_json::to_vec(self).map_err(|e| JournalError::Incarnation {
+            path: path.clone(),
+            what: e.to_string(),
+        })?;
+        disk::replace(disk, &path, &json).map_err(JournalError::io("write", &path))
+    }
+}

@@ -1,0 +1,399 @@
+//! Power cuts and crashes, simulated: what was acknowledged is there, what was
+//! seen is there, and positions never disagree with records.
+
+use super::*;
+use crate::disk::Disk as _;
+use crate::disk::sim::{SimDisk, Synced};
+use crate::source::FileId;
+use std::path::Path;
+use std::sync::Arc;
+
+const FILE: FileId = FileId([9; 16]);
+
+fn options() -> Options {
+    Options {
+        path: "/j".into(),
+        max_bytes: 1 << 20,
+        segment_bytes: 48 << 10,
+    }
+}
+
+fn open(disk: &SimDisk) -> Result<Journal, JournalError> {
+    Journal::open(
+        Arc::new(disk.clone()),
+        options(),
+        &JournalKey::new([5; 32]),
+        "wa/test",
+        1000,
+    )
+}
+
+/// A small generator (SplitMix64), so that a seed names a run for ever.
+struct Random(u64);
+
+impl Random {
+    fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let z = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        let z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        z ^ (z >> 31)
+    }
+
+    fn below(&mut self, n: u64) -> u64 {
+        self.next() % n
+    }
+}
+
+/// What the outside world has been told: it must never be taken back.
+#[derive(Default, Clone)]
+struct Told {
+    /// Bodies in order of their numbers: acknowledged, or seen by a reader.
+    records: Vec<Vec<u8>>,
+    /// Read, delivered and no longer needed.
+    floor: u64,
+}
+
+/// Records carry their own number and some filler.
+fn body(seq: u64, random: &mut Random) -> Vec<u8> {
+    let filler = random.below(900) as usize;
+    format!("\"n\":{seq},\"f\":\"{}\"}}", "x".repeat(filler)).into_bytes()
+}
+
+/// Appends, commits, reads, trims, until the power goes or `steps` are done.
+fn work(disk: &SimDisk, told: &mut Told, random: &mut Random, steps: u32) -> Result<(), String> {
+    let Ok(mut journal) = open_or_cut(disk)? else {
+        return Ok(());
+    };
+    check(&mut journal, told)?;
+    let mut reader = Reader::new(journal.handle(), Seq(told.floor)).map_err(|e| e.to_string())?;
+    let mut pending = Vec::new();
+    for _ in 0..steps {
+        for _ in 0..=random.below(6) {
+            let seq = (told.records.len() + pending.len()) as u64;
+            let body = body(seq, random);
+            journal.append(Kind::Line, &body);
+            pending.push(body);
+        }
+        let lines = (told.records.len() + pending.len()) as u64;
+        journal.set_position(FILE, &lines.to_le_bytes());
+        match journal.commit(1000) {
+            Ok(_) => told.records.append(&mut pending),
+            Err(e) if e.is_backpressure() => {}
+            Err(_) => return Ok(()),
+        }
+        if random.below(3) == 0 {
+            loop {
+                match reader.read() {
+                    Ok(Some(Entry::Record { seq, body, .. })) => {
+                        if told.records.get(seq.0 as usize).map(Vec::as_slice) != Some(body) {
+                            return Err(format!("record {seq} was shown before it was durable"));
+                        }
+                        told.floor = seq.0 + 1;
+                    }
+                    Ok(Some(Entry::Hole { .. })) => return Err("a hole".to_owned()),
+                    Ok(None) => break,
+                    Err(e) => return Err(e.to_string()),
+                }
+            }
+            journal.handle().set_floor(Seq(told.floor));
+            if journal.trim().is_err() {
+                return Ok(());
+            }
+        }
+    }
+    Ok(())
+}
+
+/// `Err(())` inside: the power went during recovery, which is no failure.
+fn open_or_cut(disk: &SimDisk) -> Result<Result<Journal, ()>, String> {
+    match open(disk) {
+        Ok(journal) => Ok(Ok(journal)),
+        Err(JournalError::Io { source, .. }) if source.to_string().contains("power") => Ok(Err(())),
+        Err(e) => Err(format!("failed to open the journal: {e}")),
+    }
+}
+
+/// Everything told is there; records beyond it are whole, in order, and agree
+/// with the position.
+fn check(journal: &mut Journal, told: &mut Told) -> Result<(), String> {
+    let position = journal
+        .positions()
+        .find(|(f, _)| *f == FILE)
+        .map_or(0, |(_, p)| {
+            u64::from_le_bytes(p.try_into().expect("eight bytes"))
+        });
+    if position != journal.end().0 {
+        return Err(format!(
+            "position {position}, but {} records",
+            journal.end()
+        ));
+    }
+    if journal.end().0 < told.records.len() as u64 {
+        return Err(format!(
+            "{} acknowledged, {} found",
+            told.records.len(),
+            journal.end()
+        ));
+    }
+    if journal.begin().0 > told.floor {
+        return Err(format!(
+            "begins at {}, needed from {}",
+            journal.begin(),
+            told.floor
+        ));
+    }
+    let mut reader = Reader::new(journal.handle(), Seq(told.floor)).map_err(|e| e.to_string())?;
+    let mut expected = told.floor;
+    while let Some(entry) = reader.read().map_err(|e| e.to_string())? {
+        let Entry::Record { seq, body, .. } = entry else {
+            return Err("a hole".to_owned());
+        };
+        if seq.0 != expected || !body.starts_with(format!("\"n\":{seq},").as_bytes()) {
+            return Err(format!("record {seq} where {expected} was due"));
+        }
+        match told.records.get(seq.0 as usize) {
+            Some(known) if known != body => return Err(format!("record {seq} has changed")),
+            Some(_) => {}
+            None => told.records.push(body.to_vec()),
+        }
+        expected += 1;
+    }
+    if expected != journal.end().0 {
+        return Err(format!("read up to {expected} of {}", journal.end()));
+    }
+    Ok(())
+}
+
+/// Runs with a cut at a random call, several lives in a row.
+fn campaign(seed: u64, skip: Option<fn(&Path, Synced) -> bool>) -> Result<(), String> {
+    let mut random = Random(seed);
+    let mut disk = SimDisk::new();
+    let mut told = Told::default();
+    for life in 0..4 {
+        if let Some(skip) = skip {
+            disk.skip_syncs(skip);
+        }
+        disk.cut_power_at(1 + random.below(160));
+        work(&disk, &mut told, &mut random, 60)
+            .map_err(|e| format!("seed {seed}, life {life}: {e}"))?;
+        disk = if random.below(8) == 0 {
+            disk.after_crash()
+        } else {
+            disk.after_power_cut(&mut || random.next())
+        };
+    }
+    work(&disk, &mut told, &mut random, 10).map_err(|e| format!("seed {seed}, at the end: {e}"))
+}
+
+#[test]
+fn nothing_told_is_taken_back_by_a_power_cut() {
+    for seed in 0..400 {
+        campaign(seed, None).unwrap();
+    }
+}
+
+#[test]
+fn the_power_cut_test_bites_when_any_fsync_is_removed() {
+    let removed: [(&str, fn(&Path, Synced) -> bool); 6] = [
+        ("of a block", |p, _| {
+            p.extension().is_some_and(|e| e == "seg")
+        }),
+        ("of a new segment", |p, _| {
+            p.to_string_lossy().ends_with(".seg.tmp")
+        }),
+        ("of the folder after a new segment", |p, s| {
+            p.ends_with("segments") && s == Synced::NewNames
+        }),
+        ("of the folder after a trim", |p, s| {
+            p.ends_with("segments") && s == Synced::Removals
+        }),
+        ("of the incarnation file", |p, _| {
+            p.ends_with("incarnation.tmp")
+        }),
+        ("of the folder after the incarnation file", |p, s| {
+            p == Path::new("/j") && s == Synced::NewNames
+        }),
+    ];
+    for (name, skip) in removed {
+        let caught = (0..400).any(|seed| campaign(seed, Some(skip)).is_err());
+        assert!(
+            caught,
+            "without the fsync {name}, no run failed: the test does not bite"
+        );
+    }
+}
+
+#[test]
+fn a_full_volume_is_backpressure_and_loses_nothing() {
+    let disk = SimDisk::new();
+    let mut journal = open(&disk).unwrap();
+    disk.set_space(Some(100 << 10));
+    let mut random = Random(1);
+    let mut count = 0;
+    let full = loop {
+        journal.append(Kind::Line, &body(count, &mut random));
+        count += 1;
+        if let Err(e) = journal.commit(1) {
+            break e;
+        }
+    };
+    assert!(full.is_backpressure(), "{full}");
+    assert!(full.to_string().contains("no space left"), "{full}");
+    assert!(journal.commit(1).is_err());
+    disk.set_space(None);
+    journal.commit(1).unwrap();
+    assert_eq!(journal.end(), Seq(count));
+}
+
+#[test]
+fn a_full_journal_is_backpressure_until_the_floor_moves() {
+    let disk = SimDisk::new();
+    let mut journal = open(&disk).unwrap();
+    let mut count = 0;
+    let full = loop {
+        journal.append(Kind::Line, &[b'x'; 20_000]);
+        count += 1;
+        if let Err(e) = journal.commit(1) {
+            break e;
+        }
+    };
+    assert!(
+        matches!(full, AppendError::Full { max, .. } if max == 1 << 20),
+        "{full}"
+    );
+    let (used, max) = journal.handle().usage();
+    assert!(used <= max);
+    journal.handle().set_floor(Seq(count - 1));
+    journal.trim().unwrap();
+    journal.commit(1).unwrap();
+    assert_eq!(journal.end(), Seq(count));
+}
+
+#[test]
+fn a_second_process_and_a_wrong_key_are_refused() {
+    let disk = SimDisk::new();
+    let journal = open(&disk).unwrap();
+    assert!(matches!(open(&disk), Err(JournalError::Locked(_))));
+    drop(journal);
+    let wrong = Journal::open(
+        Arc::new(disk.clone()),
+        options(),
+        &JournalKey::new([6; 32]),
+        "wa/test",
+        1,
+    );
+    assert!(matches!(wrong, Err(JournalError::WrongKey(_))));
+    let moved = Journal::open(
+        Arc::new(disk),
+        options(),
+        &JournalKey::new([5; 32]),
+        "wa/other",
+        1,
+    );
+    assert!(matches!(moved, Err(JournalError::OriginChanged { .. })));
+}
+
+/// Fills a journal with 40 one-record blocks in several segments.
+fn filled() -> (SimDisk, Vec<Vec<u8>>) {
+    let disk = SimDisk::new();
+    let mut journal = open(&disk).unwrap();
+    let mut random = Random(3);
+    let bodies: Vec<_> = (0..40).map(|n| body(n, &mut random)).collect();
+    for (n, body) in bodies.iter().enumerate() {
+        journal.append(Kind::Line, body);
+        journal.set_position(FILE, &(n as u64 + 1).to_le_bytes());
+        journal.commit(n as u64).unwrap();
+    }
+    (disk, bodies)
+}
+
+#[test]
+fn damage_is_refused_repaired_and_named() {
+    let (pristine, bodies) = filled();
+    let segments = pristine.list(Path::new("/j/segments")).unwrap();
+    assert!(segments.len() > 2, "{segments:?}");
+    for (i, name) in segments.iter().enumerate() {
+        let path = Path::new("/j/segments").join(name);
+        // The third block of the segment: not at a torn end.
+        let disk = pristine.after_crash();
+        disk.flip_byte(&path, 3 * 4096 + 70).unwrap();
+        let refused = open(&disk).unwrap_err();
+        assert!(
+            matches!(refused, JournalError::Damaged { .. }),
+            "{name}: {refused}"
+        );
+        assert!(refused.to_string().contains("journal repair"), "{refused}");
+
+        let shared: crate::disk::SharedDisk = Arc::new(disk.clone());
+        let repaired =
+            repair::repair(&shared, &options(), &JournalKey::new([5; 32]), Seq(0), 7).unwrap();
+        assert_eq!(repaired.len(), 1, "segment {i}");
+        assert_eq!(repaired[0].lost.iter().map(|l| l.1).sum::<u64>(), 1);
+        let journal = open(&disk).unwrap();
+        assert_eq!(journal.end(), Seq(40));
+        let mut reader = Reader::new(journal.handle(), Seq(0)).unwrap();
+        let mut next = 0;
+        let mut holes = 0;
+        while let Some(entry) = reader.read().unwrap() {
+            match entry {
+                Entry::Record { seq, body, .. } => {
+                    assert_eq!((seq.0, body), (next, &bodies[next as usize][..]));
+                    next += 1;
+                }
+                Entry::Hole { first, count, .. } => {
+                    assert_eq!((first, count), (repaired[0].lost[0].0, 1));
+                    next += count;
+                    holes += 1;
+                }
+            }
+        }
+        assert_eq!((next, holes), (40, 1));
+    }
+}
+
+#[test]
+fn a_torn_tail_is_cut() {
+    let (disk, _) = filled();
+    let last = disk.list(Path::new("/j/segments")).unwrap().pop().unwrap();
+    let path = Path::new("/j/segments").join(last);
+    let bytes = disk.read(&path).unwrap();
+    let end = bytes
+        .chunks(4096)
+        .rposition(|page| page.iter().any(|b| *b != 0))
+        .unwrap();
+    disk.flip_byte(&path, end * 4096 + 66).unwrap();
+    let journal = open(&disk).unwrap();
+    assert_eq!(journal.end(), Seq(39));
+    assert_eq!(journal.positions().next().unwrap().1, 39_u64.to_le_bytes());
+}
+
+#[test]
+fn a_cursor_beyond_the_end_says_that_the_journal_was_rolled_back() {
+    let (disk, _) = filled();
+    let journal = open(&disk).unwrap();
+    let refused = Reader::new(journal.handle(), Seq(41)).unwrap_err();
+    assert!(refused.to_string().contains("older copy"), "{refused}");
+}
+
+#[test]
+fn append_durable_survives_the_cut_that_follows_it() {
+    let disk = SimDisk::new();
+    let mut journal = open(&disk).unwrap();
+    let seq = journal
+        .append_durable(Kind::Line, b"\"webhook\":1}", 5)
+        .unwrap();
+    assert_eq!(seq, Seq(0));
+    let mut random = Random(2);
+    let disk = disk.after_power_cut(&mut || random.next());
+    let journal = open(&disk).unwrap();
+    let mut reader = Reader::new(journal.handle(), Seq(0)).unwrap();
+    assert_eq!(
+        reader.read().unwrap(),
+        Some(Entry::Record {
+            seq: Seq(0),
+            time: 1000,
+            kind: Kind::Line,
+            body: b"\"webhook\":1}"
+        })
+    );
+}
