@@ -164,15 +164,7 @@ impl OpenBlock {
         time: u64,
         out: &mut Vec<u8>,
     ) -> Option<Header> {
-        seal(
-            cipher,
-            number,
-            first,
-            time,
-            &self.positions,
-            (self.count, &self.records),
-            out,
-        )
+        seal(cipher, number, first, time, &self.positions, (self.count, &self.records), out)
     }
 }
 
@@ -285,10 +277,7 @@ impl<'a> Payload<'a> {
 
 /// The record at the head of `bytes`, and how many bytes are left behind it.
 pub(super) fn next_record(bytes: &[u8]) -> Option<(Kind, &[u8], usize)> {
-    let mut payload = Payload {
-        input: Input(bytes),
-        positions: 0,
-    };
+    let mut payload = Payload { input: Input(bytes), positions: 0 };
     let (kind, body) = payload.record()?;
     Some((kind, body, payload.left()))
 }
@@ -337,10 +326,7 @@ mod tests {
 
         let mut copy = out.clone();
         let mut payload = Payload::new(decrypt(&cipher, &header, &mut copy).unwrap()).unwrap();
-        assert_eq!(
-            payload.position(),
-            Some((FileId([1; 16]), Some(&b"here"[..])))
-        );
+        assert_eq!(payload.position(), Some((FileId([1; 16]), Some(&b"here"[..]))));
         assert_eq!(payload.position(), Some((FileId([2; 16]), None)));
         assert_eq!(payload.position(), None);
         assert!(payload.at_records());

@@ -27,12 +27,8 @@ impl JournalKey {
     #[must_use]
     pub(super) fn segment(&self, salt: &[u8; 32], incarnation: &str, number: u64) -> SegmentCipher {
         let number = number.to_be_bytes();
-        let info: [&[u8]; 4] = [
-            b"sealtail/journal-segment/v1",
-            &[0],
-            incarnation.as_bytes(),
-            &number,
-        ];
+        let info: [&[u8]; 4] =
+            [b"sealtail/journal-segment/v1", &[0], incarnation.as_bytes(), &number];
         let mut key = Zeroizing::new([0; 32]);
         let expanded = Hkdf::<Sha256>::new(Some(salt), self.0.as_slice())
             .expand_multi_info(&info, key.as_mut_slice());
@@ -83,9 +79,7 @@ impl SegmentCipher {
         tag: &[u8; TAG_LEN],
     ) -> Result<(), Refused> {
         let tag: Tag = (*tag).into();
-        self.0
-            .decrypt_inout_detached(&nonce(number), aad, buf.into(), &tag)
-            .map_err(|_| Refused)
+        self.0.decrypt_inout_detached(&nonce(number), aad, buf.into(), &tag).map_err(|_| Refused)
     }
 }
 
@@ -110,9 +104,7 @@ mod tests {
         let key = JournalKey::new([7; 32]);
         let sealed = |salt, incarnation, number| {
             let mut buf = *b"same text";
-            key.segment(salt, incarnation, number)
-                .seal(1, b"", &mut buf)
-                .unwrap()
+            key.segment(salt, incarnation, number).seal(1, b"", &mut buf).unwrap()
         };
         let base = sealed(&[1; 32], "a", 1);
         assert_ne!(base, sealed(&[2; 32], "a", 1));

@@ -54,16 +54,10 @@ impl Incarnation {
             Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
             other => other.map_err(JournalError::io("read", &path))?,
         };
-        let bad = |what: String| JournalError::Incarnation {
-            path: path.clone(),
-            what,
-        };
+        let bad = |what: String| JournalError::Incarnation { path: path.clone(), what };
         let found: Self = serde_json::from_slice(&bytes).map_err(|e| bad(e.to_string()))?;
         if found.v != 1 {
-            return Err(bad(format!(
-                "version {}, this program knows version 1",
-                found.v
-            )));
+            return Err(bad(format!("version {}, this program knows version 1", found.v)));
         }
         Ok(Some(found))
     }
@@ -74,10 +68,8 @@ impl Incarnation {
     /// When it cannot be written.
     pub fn save(&self, disk: &dyn Disk, folder: &Path) -> Result<(), JournalError> {
         let path = folder.join(FILE);
-        let json = serde_json::to_vec(self).map_err(|e| JournalError::Incarnation {
-            path: path.clone(),
-            what: e.to_string(),
-        })?;
+        let json = serde_json::to_vec(self)
+            .map_err(|e| JournalError::Incarnation { path: path.clone(), what: e.to_string() })?;
         disk::replace(disk, &path, &json).map_err(JournalError::io("write", &path))
     }
 }

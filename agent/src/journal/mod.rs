@@ -75,9 +75,7 @@ pub enum Kind {
 
 impl Kind {
     fn from_byte(byte: u8) -> Option<Self> {
-        [Self::Line, Self::Gap, Self::Start, Self::End]
-            .into_iter()
-            .find(|k| *k as u8 == byte)
+        [Self::Line, Self::Gap, Self::Start, Self::End].into_iter().find(|k| *k as u8 == byte)
     }
 }
 

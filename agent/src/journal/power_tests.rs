@@ -11,21 +11,11 @@ use std::sync::Arc;
 const FILE: FileId = FileId([9; 16]);
 
 fn options() -> Options {
-    Options {
-        path: "/j".into(),
-        max_bytes: 1 << 20,
-        segment_bytes: 48 << 10,
-    }
+    Options { path: "/j".into(), max_bytes: 1 << 20, segment_bytes: 48 << 10 }
 }
 
 fn open(disk: &SimDisk) -> Result<Journal, JournalError> {
-    Journal::open(
-        Arc::new(disk.clone()),
-        options(),
-        &JournalKey::new([5; 32]),
-        "wa/test",
-        1000,
-    )
+    Journal::open(Arc::new(disk.clone()), options(), &JournalKey::new([5; 32]), "wa/test", 1000)
 }
 
 /// A small generator (SplitMix64), so that a seed names a run for ever.
@@ -119,28 +109,15 @@ fn check(journal: &mut Journal, told: &mut Told) -> Result<(), String> {
     let position = journal
         .positions()
         .find(|(f, _)| *f == FILE)
-        .map_or(0, |(_, p)| {
-            u64::from_le_bytes(p.try_into().expect("eight bytes"))
-        });
+        .map_or(0, |(_, p)| u64::from_le_bytes(p.try_into().expect("eight bytes")));
     if position != journal.end().0 {
-        return Err(format!(
-            "position {position}, but {} records",
-            journal.end()
-        ));
+        return Err(format!("position {position}, but {} records", journal.end()));
     }
     if journal.end().0 < told.records.len() as u64 {
-        return Err(format!(
-            "{} acknowledged, {} found",
-            told.records.len(),
-            journal.end()
-        ));
+        return Err(format!("{} acknowledged, {} found", told.records.len(), journal.end()));
     }
     if journal.begin().0 > told.floor {
-        return Err(format!(
-            "begins at {}, needed from {}",
-            journal.begin(),
-            told.floor
-        ));
+        return Err(format!("begins at {}, needed from {}", journal.begin(), told.floor));
     }
     let mut reader = Reader::new(journal.handle(), Seq(told.floor)).map_err(|e| e.to_string())?;
     let mut expected = told.floor;
@@ -195,31 +172,20 @@ fn nothing_told_is_taken_back_by_a_power_cut() {
 #[test]
 fn the_power_cut_test_bites_when_any_fsync_is_removed() {
     let removed: [(&str, fn(&Path, Synced) -> bool); 6] = [
-        ("of a block", |p, _| {
-            p.extension().is_some_and(|e| e == "seg")
-        }),
-        ("of a new segment", |p, _| {
-            p.to_string_lossy().ends_with(".seg.tmp")
-        }),
+        ("of a block", |p, _| p.extension().is_some_and(|e| e == "seg")),
+        ("of a new segment", |p, _| p.to_string_lossy().ends_with(".seg.tmp")),
         ("of the folder after a new segment", |p, s| {
             p.ends_with("segments") && s == Synced::NewNames
         }),
-        ("of the folder after a trim", |p, s| {
-            p.ends_with("segments") && s == Synced::Removals
-        }),
-        ("of the incarnation file", |p, _| {
-            p.ends_with("incarnation.tmp")
-        }),
+        ("of the folder after a trim", |p, s| p.ends_with("segments") && s == Synced::Removals),
+        ("of the incarnation file", |p, _| p.ends_with("incarnation.tmp")),
         ("of the folder after the incarnation file", |p, s| {
             p == Path::new("/j") && s == Synced::NewNames
         }),
     ];
     for (name, skip) in removed {
         let caught = (0..400).any(|seed| campaign(seed, Some(skip)).is_err());
-        assert!(
-            caught,
-            "without the fsync {name}, no run failed: the test does not bite"
-        );
+        assert!(caught, "without the fsync {name}, no run failed: the test does not bite");
     }
 }
 
@@ -257,10 +223,7 @@ fn a_full_journal_is_backpressure_until_the_floor_moves() {
             break e;
         }
     };
-    assert!(
-        matches!(full, AppendError::Full { max, .. } if max == 1 << 20),
-        "{full}"
-    );
+    assert!(matches!(full, AppendError::Full { max, .. } if max == 1 << 20), "{full}");
     let (used, max) = journal.handle().usage();
     assert!(used <= max);
     journal.handle().set_floor(Seq(count - 1));
@@ -275,21 +238,10 @@ fn a_second_process_and_a_wrong_key_are_refused() {
     let journal = open(&disk).unwrap();
     assert!(matches!(open(&disk), Err(JournalError::Locked(_))));
     drop(journal);
-    let wrong = Journal::open(
-        Arc::new(disk.clone()),
-        options(),
-        &JournalKey::new([6; 32]),
-        "wa/test",
-        1,
-    );
+    let wrong =
+        Journal::open(Arc::new(disk.clone()), options(), &JournalKey::new([6; 32]), "wa/test", 1);
     assert!(matches!(wrong, Err(JournalError::WrongKey(_))));
-    let moved = Journal::open(
-        Arc::new(disk),
-        options(),
-        &JournalKey::new([5; 32]),
-        "wa/other",
-        1,
-    );
+    let moved = Journal::open(Arc::new(disk), options(), &JournalKey::new([5; 32]), "wa/other", 1);
     assert!(matches!(moved, Err(JournalError::OriginChanged { .. })));
 }
 
@@ -318,10 +270,7 @@ fn damage_is_refused_repaired_and_named() {
         let disk = pristine.after_crash();
         disk.flip_byte(&path, 3 * 4096 + 70).unwrap();
         let refused = open(&disk).unwrap_err();
-        assert!(
-            matches!(refused, JournalError::Damaged { .. }),
-            "{name}: {refused}"
-        );
+        assert!(matches!(refused, JournalError::Damaged { .. }), "{name}: {refused}");
         assert!(refused.to_string().contains("journal repair"), "{refused}");
 
         let shared: crate::disk::SharedDisk = Arc::new(disk.clone());
@@ -357,10 +306,7 @@ fn a_torn_tail_is_cut() {
     let last = disk.list(Path::new("/j/segments")).unwrap().pop().unwrap();
     let path = Path::new("/j/segments").join(last);
     let bytes = disk.read(&path).unwrap();
-    let end = bytes
-        .chunks(4096)
-        .rposition(|page| page.iter().any(|b| *b != 0))
-        .unwrap();
+    let end = bytes.chunks(4096).rposition(|page| page.iter().any(|b| *b != 0)).unwrap();
     disk.flip_byte(&path, end * 4096 + 66).unwrap();
     let journal = open(&disk).unwrap();
     assert_eq!(journal.end(), Seq(39));
@@ -379,9 +325,7 @@ fn a_cursor_beyond_the_end_says_that_the_journal_was_rolled_back() {
 fn append_durable_survives_the_cut_that_follows_it() {
     let disk = SimDisk::new();
     let mut journal = open(&disk).unwrap();
-    let seq = journal
-        .append_durable(Kind::Line, b"\"webhook\":1}", 5)
-        .unwrap();
+    let seq = journal.append_durable(Kind::Line, b"\"webhook\":1}", 5).unwrap();
     assert_eq!(seq, Seq(0));
     let mut random = Random(2);
     let disk = disk.after_power_cut(&mut || random.next());
@@ -389,11 +333,6 @@ fn append_durable_survives_the_cut_that_follows_it() {
     let mut reader = Reader::new(journal.handle(), Seq(0)).unwrap();
     assert_eq!(
         reader.read().unwrap(),
-        Some(Entry::Record {
-            seq: Seq(0),
-            time: 1000,
-            kind: Kind::Line,
-            body: b"\"webhook\":1}"
-        })
+        Some(Entry::Record { seq: Seq(0), time: 1000, kind: Kind::Line, body: b"\"webhook\":1}" })
     );
 }

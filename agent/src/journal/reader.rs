@@ -44,6 +44,8 @@ pub struct Reader {
     block: Vec<u8>,
     /// The current block: its payload's range in `block`, and what is left of it.
     current: Option<Current>,
+    /// A hole at `next`: how many records are lost, and when that was found.
+    hole: Option<(u64, u64)>,
 }
 
 #[derive(Clone, Copy)]
@@ -56,9 +58,7 @@ struct Current {
 
 impl std::fmt::Debug for Reader {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Reader")
-            .field("next", &self.next)
-            .finish_non_exhaustive()
+        f.debug_struct("Reader").field("next", &self.next).finish_non_exhaustive()
     }
 }
 
@@ -89,6 +89,7 @@ impl Reader {
             next: from,
             block: Vec::new(),
             current: None,
+            hole: None,
         })
     }
 
@@ -103,68 +104,86 @@ impl Reader {
         &mut self.handle
     }
 
-    /// The next record or hole; `None` when all that is durable was read.
+    /// The next record or hole, which stays the next until [`Reader::advance`];
+    /// `None` when all that is durable was read.
     ///
     /// # Errors
     /// When the system says no, or a block is damaged.
-    pub fn read(&mut self) -> Result<Option<Entry<'_>>, JournalError> {
-        loop {
-            if let Some(current) = self.current {
-                if current.at < current.end {
-                    break;
-                }
-                self.current = None;
-            }
-            if let Some(hole) = self.load()? {
-                return Ok(Some(hole));
-            }
-            if self.current.is_none() {
+    pub fn peek(&mut self) -> Result<Option<Entry<'_>>, JournalError> {
+        while self.hole.is_none() && self.current.is_none_or(|c| c.at >= c.end) {
+            if !self.load()? {
                 return Ok(None);
             }
         }
-        Ok(self.take())
+        if let Some((count, time)) = self.hole {
+            return Ok(Some(Entry::Hole { first: self.next, count, time }));
+        }
+        Ok(self.record().map(|(entry, _)| entry))
     }
 
-    /// Loads the next block that is visible; gives a hole out at once.
-    fn load(&mut self) -> Result<Option<Entry<'static>>, JournalError> {
+    /// Goes behind what [`Reader::peek`] showed.
+    pub fn advance(&mut self) {
+        if let Some((count, _)) = self.hole.take() {
+            self.next = self.next.plus(count);
+        } else if let Some((_, left)) = self.record() {
+            if let Some(current) = &mut self.current {
+                current.at = current.end - left;
+            }
+            self.next = self.next.plus(1);
+        }
+    }
+
+    /// The next record or hole, and goes behind it.
+    ///
+    /// # Errors
+    /// As [`Reader::peek`].
+    pub fn read(&mut self) -> Result<Option<Entry<'_>>, JournalError> {
+        if self.peek()?.is_none() {
+            return Ok(None);
+        }
+        if let Some((count, time)) = self.hole.take() {
+            let first = self.next;
+            self.next = first.plus(count);
+            return Ok(Some(Entry::Hole { first, count, time }));
+        }
+        let at = self.current.map_or(0, |c| c.at);
+        self.advance();
+        let before = Seq(self.next.0.saturating_sub(1));
+        Ok(self.record_at(at, before).map(|(entry, _)| entry))
+    }
+
+    /// Loads the next visible block that has something for us; `false` if there is none.
+    fn load(&mut self) -> Result<bool, JournalError> {
         let durable = *self.handle.durable.borrow();
         loop {
             if self.segment.is_none() && !self.enter(self.next, None)? {
-                return Ok(None);
+                return Ok(false);
             }
             let Some(segment) = &self.segment else {
-                return Ok(None);
+                return Ok(false);
             };
-            let place = Place {
-                segment: segment.start.number,
-                offset: self.offset,
-            };
+            let place = Place { segment: segment.start.number, offset: self.offset };
             if place >= durable.place {
-                return Ok(None);
+                return Ok(false);
             }
             let Some((header, payload)) = segment.block(self.offset, &mut self.block)? else {
                 // The end of this segment: is there a later one?
-                let (number, offset) = (segment.start.number, self.offset);
-                if number < durable.place.segment && self.enter(self.next, Some(number))? {
+                let number = segment.start.number;
+                let damaged = segment.damaged(self.offset, "a durable block is not readable");
+                let entered =
+                    number < durable.place.segment && self.enter(self.next, Some(number))?;
+                if entered && self.segment.as_ref().is_some_and(|s| s.start.first == self.next) {
                     continue;
                 }
-                let Some(segment) = &self.segment else {
-                    return Ok(None);
-                };
-                return Err(segment.damaged(offset, "a durable block is not readable"));
+                return Err(damaged);
             };
             self.offset = header.next_offset(self.offset);
             if header.end() <= self.next {
                 continue; // before the start, or a block of positions only
             }
             if header.form == Form::Hole {
-                let first = header.first.max(self.next);
-                self.next = header.end();
-                return Ok(Some(Entry::Hole {
-                    first,
-                    count: header.end().0 - first.0,
-                    time: header.time,
-                }));
+                self.hole = Some((header.end().0 - self.next.0, header.time));
+                return Ok(true);
             }
             let skip = self.next.0.saturating_sub(header.first.0);
             let len = payload.len();
@@ -173,29 +192,21 @@ impl Reader {
                 return Err(segment.damaged(place.offset, "a block that does not parse"));
             };
             let end = super::block::HEADER_LEN + len;
-            self.current = Some(Current {
-                at: end - left,
-                end,
-                time: header.time,
-            });
-            return Ok(None);
+            self.current = Some(Current { at: end - left, end, time: header.time });
+            return Ok(true);
         }
     }
 
-    /// The next record of the current block.
-    fn take(&mut self) -> Option<Entry<'_>> {
-        let current = self.current.as_mut()?;
-        let bytes = self.block.get(current.at..current.end)?;
+    /// The next record of the current block, and the bytes left behind it.
+    fn record(&self) -> Option<(Entry<'_>, usize)> {
+        self.record_at(self.current?.at, self.next)
+    }
+
+    fn record_at(&self, at: usize, seq: Seq) -> Option<(Entry<'_>, usize)> {
+        let current = self.current?;
+        let bytes = self.block.get(at..current.end)?;
         let (kind, body, left) = super::block::next_record(bytes)?;
-        current.at = current.end - left;
-        let seq = self.next;
-        self.next = self.next.plus(1);
-        Some(Entry::Record {
-            seq,
-            time: current.time,
-            kind,
-            body,
-        })
+        Some((Entry::Record { seq, time: current.time, kind, body }, left))
     }
 
     /// Opens the segment that holds `seq` (or begins there), after `after` if given.

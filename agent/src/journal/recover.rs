@@ -43,15 +43,11 @@ pub(super) fn recover(
 ) -> Result<Recovered, JournalError> {
     let disk = &**disk;
     let folder = segment::folder(&options.path);
-    disk.create_dir_all(&folder)
-        .map_err(JournalError::io("make", &folder))?;
+    disk.create_dir_all(&folder).map_err(JournalError::io("make", &folder))?;
     let numbers = segment::list(disk, &folder)?;
     let id = match Incarnation::load(disk, &options.path)? {
         Some(id) if id.origin != origin => {
-            return Err(JournalError::OriginChanged {
-                old: id.origin,
-                new: origin.to_owned(),
-            });
+            return Err(JournalError::OriginChanged { old: id.origin, new: origin.to_owned() });
         }
         Some(id) => id,
         None if !numbers.is_empty() => {
@@ -96,15 +92,9 @@ pub(super) fn recover(
         replaces: last.start.number,
     };
     let target = segment::path(&folder, start.number);
-    let mut draft = Draft::new(
-        disk,
-        &folder,
-        key,
-        &id.incarnation,
-        start,
-        options.segment_bytes.max(last.len),
-    )
-    .map_err(|e| e.at(&target))?;
+    let mut draft =
+        Draft::new(disk, &folder, key, &id.incarnation, start, options.segment_bytes.max(last.len))
+            .map_err(|e| e.at(&target))?;
     let mut offset = FIRST_BLOCK;
     while offset < state.torn_at {
         let Some((header, payload)) = last.block(offset, &mut buf)? else {
@@ -115,13 +105,8 @@ pub(super) fn recover(
     }
     let (segment, offset, number) = draft.publish(disk).map_err(|e| e.at(&target))?;
     remove(disk, &last.path)?;
-    disk.sync_dir(&folder)
-        .map_err(JournalError::io("sync", &folder))?;
-    known.push_back(Known {
-        number: start.number,
-        first: start.first,
-        bytes: segment.len,
-    });
+    disk.sync_dir(&folder).map_err(JournalError::io("sync", &folder))?;
+    known.push_back(Known { number: start.number, first: start.first, bytes: segment.len });
     Ok(Recovered {
         id,
         known,
@@ -143,32 +128,17 @@ fn begin(
     id: Incarnation,
     now: u64,
 ) -> Result<Recovered, JournalError> {
-    let start = Start {
-        number: 1,
-        first: Seq(0),
-        replaces: 0,
-    };
+    let start = Start { number: 1, first: Seq(0), replaces: 0 };
     let target = segment::path(folder, 1);
-    let made = Draft::new(
-        disk,
-        folder,
-        key,
-        &id.incarnation,
-        start,
-        options.segment_bytes,
-    )
-    .and_then(|mut draft| {
-        draft.snapshot(Seq(0), now, &BTreeMap::new())?;
-        draft.publish(disk)
-    });
+    let made = Draft::new(disk, folder, key, &id.incarnation, start, options.segment_bytes)
+        .and_then(|mut draft| {
+            draft.snapshot(Seq(0), now, &BTreeMap::new())?;
+            draft.publish(disk)
+        });
     let (segment, offset, number) = made.map_err(|e| e.at(&target))?;
     Ok(Recovered {
         id,
-        known: VecDeque::from([Known {
-            number: 1,
-            first: Seq(0),
-            bytes: segment.len,
-        }]),
+        known: VecDeque::from([Known { number: 1, first: Seq(0), bytes: segment.len }]),
         segment,
         offset,
         number,
@@ -191,8 +161,7 @@ fn remove_replaced(
         removed = true;
     }
     if removed {
-        disk.sync_dir(folder)
-            .map_err(JournalError::io("sync", folder))?;
+        disk.sync_dir(folder).map_err(JournalError::io("sync", folder))?;
     }
     Ok(())
 }
@@ -223,10 +192,9 @@ impl State {
         buf: &mut Vec<u8>,
     ) -> Result<(), JournalError> {
         if self.next.is_some_and(|next| next != segment.start.first) {
-            return Err(segment.damaged(
-                0,
-                "its records do not follow on those of the segment before",
-            ));
+            return Err(
+                segment.damaged(0, "its records do not follow on those of the segment before")
+            );
         }
         self.next = Some(segment.start.first);
         let mut offset = FIRST_BLOCK;

@@ -37,12 +37,10 @@ pub fn repair(
     now: u64,
 ) -> Result<Vec<Repaired>, JournalError> {
     let disk = &**disk;
-    let _lock = disk
-        .lock(&options.path.join("lock"))
-        .map_err(|e| match e.kind() {
-            io::ErrorKind::WouldBlock => JournalError::Locked(options.path.clone()),
-            _ => JournalError::io("lock", &options.path)(e),
-        })?;
+    let _lock = disk.lock(&options.path.join("lock")).map_err(|e| match e.kind() {
+        io::ErrorKind::WouldBlock => JournalError::Locked(options.path.clone()),
+        _ => JournalError::io("lock", &options.path)(e),
+    })?;
     let Some(id) = Incarnation::load(disk, &options.path)? else {
         return Err(JournalError::Incarnation {
             path: options.path.join(super::incarnation::FILE),
@@ -53,9 +51,8 @@ pub fn repair(
     let numbers = segment::list(disk, &folder)?;
     let mut report = Vec::new();
     for (i, number) in numbers.iter().enumerate() {
-        let next = numbers
-            .get(i + 1)
-            .map(|n| Segment::open(disk, &folder, *n, key, &id.incarnation));
+        let next =
+            numbers.get(i + 1).map(|n| Segment::open(disk, &folder, *n, key, &id.incarnation));
         let upto = match next {
             Some(Ok(next)) if next.start.replaces == *number => continue, // a leftover of recovery
             Some(Ok(next)) => Some(next.start.first),
@@ -121,11 +118,7 @@ fn survey(segment: &Segment) -> Result<Vec<Piece>, JournalError> {
         match segment.block(offset, &mut buf)? {
             Some((header, _)) => {
                 let next = header.next_offset(offset);
-                found.push(Piece {
-                    offset,
-                    next,
-                    header,
-                });
+                found.push(Piece { offset, next, header });
                 offset = next;
             }
             None => offset += ALIGN,
@@ -134,10 +127,7 @@ fn survey(segment: &Segment) -> Result<Vec<Piece>, JournalError> {
     Ok(found)
 }
 
-#[expect(
-    clippy::too_many_arguments,
-    reason = "one call site; the arguments are what a segment is"
-)]
+#[expect(clippy::too_many_arguments, reason = "one call site; the arguments are what a segment is")]
 fn rewrite(
     disk: &dyn Disk,
     journal: &Path,
@@ -149,10 +139,7 @@ fn rewrite(
     behind: Option<Seq>,
     now: u64,
 ) -> Result<Repaired, JournalError> {
-    let start = Start {
-        replaces: 0,
-        ..old.start
-    };
+    let start = Start { replaces: 0, ..old.start };
     let failed = |e: segment::DraftError| e.at(&old.path);
     let mut draft =
         Draft::new(disk, folder, key, &id.incarnation, start, old.len).map_err(failed)?;
@@ -163,16 +150,12 @@ fn rewrite(
     if found.first().is_none_or(|p| p.offset != FIRST_BLOCK) {
         // The snapshot itself is lost: files are read again from what later
         // blocks say, or from their beginning. Repeats are better than loss.
-        draft
-            .snapshot(next, now, &Positions::new())
-            .map_err(failed)?;
+        draft.snapshot(next, now, &Positions::new()).map_err(failed)?;
     }
     for piece in found {
         if piece.header.first > next {
             lost.push((next, piece.header.first.0 - next.0));
-            draft
-                .copy(&hole(next, piece.header.first, now), &[])
-                .map_err(failed)?;
+            draft.copy(&hole(next, piece.header.first, now), &[]).map_err(failed)?;
         }
         let Some((header, payload)) = old.block(piece.offset, &mut buf)? else {
             return Err(old.damaged(piece.offset, "it read differently a moment ago"));
@@ -189,31 +172,19 @@ fn rewrite(
         draft.copy(&hole(next, end, now), &[]).map_err(failed)?;
     }
     let quarantine = journal.join("quarantine");
-    disk.create_dir_all(&quarantine)
-        .map_err(JournalError::io("make", &quarantine))?;
+    disk.create_dir_all(&quarantine).map_err(JournalError::io("make", &quarantine))?;
     let kept = quarantine
         .join(old.path.file_name().unwrap_or_default())
         .with_extension(format!("seg.{now}"));
     keep_copy(disk, old, &kept)?;
     // The rename of `publish` replaces the damaged file in one step.
     draft.publish(disk).map_err(failed)?;
-    Ok(Repaired {
-        quarantined: kept,
-        lost,
-        saved,
-    })
+    Ok(Repaired { quarantined: kept, lost, saved })
 }
 
 fn hole(first: Seq, end: Seq, time: u64) -> Header {
     let count = u32::try_from(end.0.saturating_sub(first.0)).unwrap_or(u32::MAX);
-    Header {
-        form: Form::Hole,
-        payload_len: 0,
-        records: count,
-        number: 0,
-        first,
-        time,
-    }
+    Header { form: Form::Hole, payload_len: 0, records: count, number: 0, first, time }
 }
 
 /// Copies the damaged file aside, durably, before it is replaced.

@@ -37,14 +37,10 @@ pub(super) fn path(folder: &Path, number: u64) -> PathBuf {
 /// The numbers of the segments in the folder, ascending; temporary files are removed.
 pub(super) fn list(disk: &dyn Disk, folder: &Path) -> Result<Vec<u64>, JournalError> {
     let mut numbers = Vec::new();
-    for name in disk
-        .list(folder)
-        .map_err(JournalError::io("list", folder))?
-    {
+    for name in disk.list(folder).map_err(JournalError::io("list", folder))? {
         if name.ends_with(".tmp") {
             let path = folder.join(&name);
-            disk.remove(&path)
-                .map_err(JournalError::io("remove", path))?;
+            disk.remove(&path).map_err(JournalError::io("remove", path))?;
         } else if let Some(number) = name.strip_suffix(SUFFIX).and_then(|n| n.parse().ok()) {
             numbers.push(number);
         }
@@ -93,17 +89,10 @@ impl Segment {
     ) -> Result<Self, JournalError> {
         let path = path(folder, number);
         let file = disk.open(&path).map_err(JournalError::io("open", &path))?;
-        let len = file
-            .len()
-            .map_err(JournalError::io("read the length of", &path))?;
+        let len = file.len().map_err(JournalError::io("read the length of", &path))?;
         let mut page = [0; SIGNED_LEN + TAG_LEN];
-        file.read_at(&mut page, 0)
-            .map_err(JournalError::io("read", &path))?;
-        let damaged = |what| JournalError::Damaged {
-            path: path.clone(),
-            offset: 0,
-            what,
-        };
+        file.read_at(&mut page, 0).map_err(JournalError::io("read", &path))?;
+        let damaged = |what| JournalError::Damaged { path: path.clone(), offset: 0, what };
         let (start, salt) = parse_header(&page, incarnation).map_err(damaged)?;
         if start.number != number {
             return Err(damaged("the header bears another segment's number"));
@@ -114,22 +103,14 @@ impl Segment {
         if cipher.open(HEADER_BLOCK, signed, &mut [], &tag).is_err() {
             return Err(JournalError::WrongKey(path));
         }
-        Ok(Self {
-            start,
-            path,
-            cipher,
-            file,
-            len,
-        })
+        Ok(Self { start, path, cipher, file, len })
     }
 
     /// The header of the block at `offset`; `None` where there is none.
     pub(super) fn header(&self, offset: u64) -> Result<Option<Header>, JournalError> {
         let mut bytes = [0; HEADER_LEN];
-        let n = self
-            .file
-            .read_at(&mut bytes, offset)
-            .map_err(JournalError::io("read", &self.path))?;
+        let n =
+            self.file.read_at(&mut bytes, offset).map_err(JournalError::io("read", &self.path))?;
         Ok((n == HEADER_LEN)
             .then(|| Header::parse(&bytes))
             .flatten()
@@ -150,10 +131,7 @@ impl Segment {
             return Ok(None);
         };
         buf.resize(len, 0);
-        let n = self
-            .file
-            .read_at(buf, offset)
-            .map_err(JournalError::io("read", &self.path))?;
+        let n = self.file.read_at(buf, offset).map_err(JournalError::io("read", &self.path))?;
         if n < len {
             return Ok(None);
         }
@@ -187,11 +165,7 @@ impl Segment {
     }
 
     pub(super) fn damaged(&self, offset: u64, what: &'static str) -> JournalError {
-        JournalError::Damaged {
-            path: self.path.clone(),
-            offset,
-            what,
-        }
+        JournalError::Damaged { path: self.path.clone(), offset, what }
     }
 }
 
@@ -236,19 +210,12 @@ impl Draft {
         getrandom::fill(&mut salt).map_err(DraftError::Random)?;
         let cipher = key.segment(&salt, incarnation, start.number);
         let mut page = encode_header(start, &salt, incarnation);
-        let tag = cipher
-            .seal(HEADER_BLOCK, &page, &mut [])
-            .map_err(|_| io::ErrorKind::InvalidInput)?;
+        let tag =
+            cipher.seal(HEADER_BLOCK, &page, &mut []).map_err(|_| io::ErrorKind::InvalidInput)?;
         page.extend_from_slice(&tag);
         file.write_at(&page, 0)?;
         Ok(Self {
-            segment: Segment {
-                start,
-                path,
-                cipher,
-                file,
-                len,
-            },
+            segment: Segment { start, path, cipher, file, len },
             temporary,
             folder: folder.to_owned(),
             number: 0,
@@ -282,10 +249,7 @@ impl Draft {
         self.buf.clear();
         self.buf.resize(HEADER_LEN, 0);
         self.buf.extend_from_slice(payload);
-        let header = Header {
-            number: self.number,
-            ..*header
-        };
+        let header = Header { number: self.number, ..*header };
         let header = block::encrypt(&self.segment.cipher, header, &mut self.buf);
         self.add(header.ok_or(io::ErrorKind::InvalidInput)?)
     }
@@ -337,11 +301,7 @@ impl DraftError {
 
     pub(super) fn at(self, path: &Path) -> JournalError {
         match self {
-            Self::Io(source) => JournalError::Io {
-                what: "make",
-                path: path.to_owned(),
-                source,
-            },
+            Self::Io(source) => JournalError::Io { what: "make", path: path.to_owned(), source },
             Self::Random(e) => JournalError::Random(e),
         }
     }
@@ -349,10 +309,7 @@ impl DraftError {
 
 /// No space, in bytes, inodes or quota.
 pub(super) fn is_full(e: &io::Error) -> bool {
-    matches!(
-        e.kind(),
-        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded
-    )
+    matches!(e.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
 }
 
 fn encode_header(start: Start, salt: &[u8; 32], incarnation: &str) -> Vec<u8> {
@@ -375,11 +332,8 @@ fn parse_header(page: &[u8], incarnation: &str) -> Result<(Start, [u8; 32]), &'s
     let mut parse = || {
         let magic = input.take(MAGIC.len())?;
         let version = input.u16()?;
-        let start = Start {
-            number: input.u64()?,
-            first: Seq(input.u64()?),
-            replaces: input.u64()?,
-        };
+        let start =
+            Start { number: input.u64()?, first: Seq(input.u64()?), replaces: input.u64()? };
         let salt: [u8; 32] = input.take(32)?.try_into().ok()?;
         let len = usize::from(input.u16()?);
         Some((magic, version, start, salt, input.take(len)?))

@@ -147,8 +147,7 @@ impl Journal {
         origin: &str,
         now: u64,
     ) -> Result<Self, JournalError> {
-        disk.create_dir_all(&options.path)
-            .map_err(JournalError::io("make", &options.path))?;
+        disk.create_dir_all(&options.path).map_err(JournalError::io("make", &options.path))?;
         let lock_path = options.path.join("lock");
         let lock = disk.lock(&lock_path).map_err(|e| match e.kind() {
             io::ErrorKind::WouldBlock => JournalError::Locked(options.path.clone()),
@@ -166,10 +165,7 @@ impl Journal {
             floor: AtomicU64::new(0),
             used: AtomicU64::new(used),
         });
-        let place = Place {
-            segment: recovered.segment.start.number,
-            offset: recovered.offset,
-        };
+        let place = Place { segment: recovered.segment.start.number, offset: recovered.offset };
         Ok(Self {
             shared,
             options,
@@ -181,10 +177,7 @@ impl Journal {
             open: OpenBlock::default(),
             positions: recovered.positions,
             sealed: Vec::new(),
-            durable: watch::Sender::new(Durable {
-                end: recovered.next,
-                place,
-            }),
+            durable: watch::Sender::new(Durable { end: recovered.next, place }),
             last_time: recovered.last_time,
             poisoned: false,
             _lock: lock,
@@ -206,10 +199,7 @@ impl Journal {
     /// The oldest sequence number that is still here.
     #[must_use]
     pub fn begin(&self) -> Seq {
-        self.shared
-            .segments()
-            .front()
-            .map_or(self.next, |k| k.first)
+        self.shared.segments().front().map_or(self.next, |k| k.first)
     }
 
     /// All positions as of the last durable block, in the form given to [`Journal::set_position`].
@@ -350,13 +340,7 @@ impl Journal {
         for fresh in [false, true] {
             let header = self
                 .open
-                .seal(
-                    &self.segment.cipher,
-                    self.number,
-                    self.next,
-                    self.last_time,
-                    sealed,
-                )
+                .seal(&self.segment.cipher, self.number, self.next, self.last_time, sealed)
                 .ok_or_else(|| self.fatal(io::ErrorKind::InvalidInput.into()))?;
             let next = header.next_offset(self.offset);
             if next > self.segment.len {
@@ -377,44 +361,24 @@ impl Journal {
             fault::point("journal.append.done");
             self.offset = next;
             self.number += 1;
-            return Ok((
-                header.end(),
-                Place {
-                    segment: self.segment.start.number,
-                    offset: next,
-                },
-            ));
+            return Ok((header.end(), Place { segment: self.segment.start.number, offset: next }));
         }
         Err(self.fatal(io::ErrorKind::InvalidInput.into()))
     }
 
     /// Opens a new segment with room for a block of `block_len` bytes.
     fn roll(&mut self, block_len: u64) -> Result<(), AppendError> {
-        let snapshot: Positions = self
-            .positions
-            .iter()
-            .map(|(id, p)| (*id, Some(p.clone())))
-            .collect();
-        let snapshot_len: u64 = snapshot
-            .values()
-            .flatten()
-            .map(|p| p.len() as u64 + 20)
-            .sum();
+        let snapshot: Positions =
+            self.positions.iter().map(|(id, p)| (*id, Some(p.clone()))).collect();
+        let snapshot_len: u64 = snapshot.values().flatten().map(|p| p.len() as u64 + 20).sum();
         let needed = segment::FIRST_BLOCK + snapshot_len + block_len + 4 * super::block::ALIGN;
         let len = self.options.segment_bytes.max(needed);
         let used = self.shared.used.load(Ordering::Acquire)
             + self.shared.outbox_bytes.load(Ordering::Acquire);
         if used + len > self.options.max_bytes {
-            return Err(AppendError::Full {
-                used,
-                max: self.options.max_bytes,
-            });
+            return Err(AppendError::Full { used, max: self.options.max_bytes });
         }
-        let start = Start {
-            number: self.segment.start.number + 1,
-            first: self.next,
-            replaces: 0,
-        };
+        let start = Start { number: self.segment.start.number + 1, first: self.next, replaces: 0 };
         fault::point("journal.roll");
         let drafted = Draft::new(
             &*self.shared.disk,
@@ -442,11 +406,7 @@ impl Journal {
                 return Err(AppendError::Fatal { path, source });
             }
         };
-        let known = Known {
-            number: start.number,
-            first: self.next,
-            bytes: segment.len,
-        };
+        let known = Known { number: start.number, first: self.next, bytes: segment.len };
         self.shared.segments().push_back(known);
         self.shared.used.fetch_add(known.bytes, Ordering::AcqRel);
         self.segment = segment;
@@ -457,10 +417,7 @@ impl Journal {
 
     fn fatal(&mut self, source: io::Error) -> AppendError {
         self.poisoned = true;
-        AppendError::Fatal {
-            path: self.segment.path.clone(),
-            source,
-        }
+        AppendError::Fatal { path: self.segment.path.clone(), source }
     }
 }
 

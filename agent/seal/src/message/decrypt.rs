@@ -1,0 +1,219 @@
+//! Reading a message.
+
+use super::header::{self, Header, HeaderError, Input};
+use super::{Context, FINAL_MARK, Identity, MessageKeys, TAG_LEN, frame_aad, nonce};
+use aes_gcm::Tag;
+use aes_gcm::aead::AeadInOut as _;
+
+/// Why a message is refused.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum DecryptError {
+    /// Another format, version or suite.
+    #[error("not an AWS Encryption SDK message of version 2, suite 0x0478, framed")]
+    Unsupported,
+    /// The header does not parse.
+    #[error("the header is malformed")]
+    Malformed,
+    /// It is sealed to somebody else.
+    #[error("it is sealed to other recipients: none of the given identities opens it")]
+    NotForUs,
+    /// The data key is not the one that the message was made with.
+    #[error("the key commitment does not match")]
+    Commitment,
+    /// The header was changed.
+    #[error("the header does not authenticate")]
+    Header,
+    /// A frame was changed, moved or swapped.
+    #[error("frame {0} does not authenticate")]
+    Frame(u32),
+    /// It ends before its final frame does.
+    #[error("it is truncated")]
+    Truncated,
+    /// There is something behind the final frame.
+    #[error("there are bytes behind the final frame")]
+    Trailing,
+}
+
+/// A message being read. Plaintext comes out by authenticated frames.
+pub struct Decryptor {
+    identities: Vec<Identity>,
+    /// Bytes that were fed and not used yet.
+    pending: Vec<u8>,
+    state: State,
+    aad: Vec<u8>,
+}
+
+enum State {
+    Header,
+    Frames {
+        keys: MessageKeys,
+        header: Box<Header>,
+        number: u32,
+    },
+    Done(Box<Header>),
+    /// An error was returned: nothing more is given out.
+    Failed(DecryptError),
+}
+
+impl std::fmt::Debug for Decryptor {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Decryptor(…)")
+    }
+}
+
+impl Decryptor {
+    /// A reader with these keys; the first that fits is used.
+    #[must_use]
+    pub fn new(identities: Vec<Identity>) -> Self {
+        Self { identities, pending: Vec::new(), state: State::Header, aad: Vec::new() }
+    }
+
+    /// The keys back, for the next message.
+    #[must_use]
+    pub fn into_identities(self) -> Vec<Identity> {
+        self.identities
+    }
+
+    /// The context, once the header is authenticated.
+    #[must_use]
+    pub fn context(&self) -> Option<&Context> {
+        match &self.state {
+            State::Frames { header, .. } | State::Done(header) => Some(&header.context),
+            State::Header | State::Failed(_) => None,
+        }
+    }
+
+    /// Takes message bytes; appends the plaintext of whole, authenticated
+    /// frames to `out`.
+    ///
+    /// # Errors
+    /// See [`DecryptError`]; after one, nothing more comes out.
+    pub fn update(&mut self, bytes: &[u8], out: &mut Vec<u8>) -> Result<(), DecryptError> {
+        self.pending.extend_from_slice(bytes);
+        let result = self.advance(out);
+        if let Err(e) = result {
+            self.state = State::Failed(e);
+        }
+        result
+    }
+
+    /// Says that all bytes were fed. Must be called: before, the message may
+    /// still be truncated.
+    ///
+    /// # Errors
+    /// [`DecryptError::Truncated`], or what [`Decryptor::update`] said.
+    pub fn finish(&mut self) -> Result<(), DecryptError> {
+        match &self.state {
+            State::Done(_) => Ok(()),
+            State::Failed(e) => Err(*e),
+            State::Header | State::Frames { .. } => Err(DecryptError::Truncated),
+        }
+    }
+
+    fn advance(&mut self, out: &mut Vec<u8>) -> Result<(), DecryptError> {
+        if matches!(self.state, State::Header) && !self.read_header()? {
+            return Ok(());
+        }
+        while matches!(self.state, State::Frames { .. }) {
+            if !self.read_frame(out)? {
+                return Ok(());
+            }
+        }
+        match &self.state {
+            State::Failed(e) => Err(*e),
+            State::Done(_) if !self.pending.is_empty() => Err(DecryptError::Trailing),
+            _ => Ok(()),
+        }
+    }
+
+    fn read_header(&mut self) -> Result<bool, DecryptError> {
+        let (header, tag, used) = match Header::parse(&self.pending) {
+            Ok(parsed) => parsed,
+            Err(HeaderError::More) if self.pending.len() < header::MAX_LEN => return Ok(false),
+            Err(HeaderError::Unsupported) => return Err(DecryptError::Unsupported),
+            Err(HeaderError::More | HeaderError::Malformed) => return Err(DecryptError::Malformed),
+        };
+        let data_key = header
+            .keys
+            .iter()
+            .find_map(|wrapped| {
+                self.identities.iter().find_map(|i| i.unwrap(wrapped, &header.context))
+            })
+            .ok_or(DecryptError::NotForUs)?;
+        let keys = MessageKeys::derive(&data_key, &header.message_id);
+        // The commitment is public: comparing it needs no constant time.
+        if keys.commitment != header.commitment {
+            return Err(DecryptError::Commitment);
+        }
+        let signed = self.pending.get(..used - TAG_LEN).unwrap_or_default();
+        keys.cipher
+            .decrypt_inout_detached(&nonce(0), signed, (&mut [][..]).into(), &Tag::from(tag))
+            .map_err(|_| DecryptError::Header)?;
+        self.pending.drain(..used);
+        self.state = State::Frames { keys, header: Box::new(header), number: 1 };
+        Ok(true)
+    }
+
+    /// Reads one frame; `false` when it is not all there yet.
+    fn read_frame(&mut self, out: &mut Vec<u8>) -> Result<bool, DecryptError> {
+        let State::Frames { keys, header, number } = &mut self.state else { return Ok(false) };
+        let bad = DecryptError::Frame(*number);
+        let Some((is_final, at, len)) = frame_shape(&self.pending, *number, header.frame_len)?
+        else {
+            return Ok(false);
+        };
+        frame_aad(&header.message_id, *number, is_final, len as u64, &mut self.aad);
+        let start = out.len();
+        out.extend_from_slice(self.pending.get(at..at + len).unwrap_or_default());
+        let tag: Option<[u8; TAG_LEN]> =
+            self.pending.get(at + len..at + len + TAG_LEN).and_then(|t| t.try_into().ok());
+        let text = out.get_mut(start..).unwrap_or_default();
+        let opened = tag.is_some_and(|tag| {
+            keys.cipher
+                .decrypt_inout_detached(&nonce(*number), &self.aad, text.into(), &Tag::from(tag))
+                .is_ok()
+        });
+        if !opened {
+            out.truncate(start);
+            return Err(bad);
+        }
+        self.pending.drain(..at + len + TAG_LEN);
+        *number = number.checked_add(1).ok_or(bad)?;
+        if is_final {
+            let header = header.clone();
+            self.state = State::Done(header);
+        }
+        Ok(true)
+    }
+}
+
+/// Whether the frame at the start of `bytes` is the final one, where its
+/// ciphertext begins and how long it is; `None` while it is not all there.
+fn frame_shape(
+    bytes: &[u8],
+    number: u32,
+    frame_len: u32,
+) -> Result<Option<(bool, usize, usize)>, DecryptError> {
+    let bad = DecryptError::Frame(number);
+    let mut input = Input(bytes);
+    let Some(mark) = input.array().map(u32::from_be_bytes) else { return Ok(None) };
+    let is_final = mark == FINAL_MARK;
+    let found = if is_final { input.array().map(u32::from_be_bytes) } else { Some(mark) };
+    let Some(found) = found else { return Ok(None) };
+    let Some(iv) = input.array::<12>() else { return Ok(None) };
+    if found != number || iv != <[u8; 12]>::from(nonce(number)) {
+        return Err(bad);
+    }
+    let len = if is_final {
+        let Some(len) = input.array().map(u32::from_be_bytes) else { return Ok(None) };
+        len
+    } else {
+        frame_len
+    };
+    if len > frame_len {
+        return Err(bad);
+    }
+    let at = bytes.len() - input.0.len();
+    let len = usize::try_from(len).map_err(|_| bad)?;
+    Ok((input.0.len() >= len + TAG_LEN).then_some((is_final, at, len)))
+}

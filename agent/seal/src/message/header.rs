@@ -1,0 +1,119 @@
+//! The message header's bytes. All integers big-endian.
+//!
+//! ```text
+//! 02 | 0478 | message_id[32] | u16 ctxlen | ctx | u16 nEDK | EDK* | 02 | u32 frame_len |
+//! commitment[32] | tag[16]
+//! EDK = u16+provider_id | u16+provider_info | u16+ciphertext
+//! ```
+
+use super::{Context, EncryptedDataKey, FRAMED, MAX_FRAME_LEN, SUITE, TAG_LEN, VERSION};
+
+/// Most encrypted data keys that are read.
+const MAX_KEYS: u16 = 64;
+/// Longest header that is waited for.
+pub(super) const MAX_LEN: usize = 512 * 1024;
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Header {
+    pub(super) message_id: [u8; 32],
+    pub(super) context: Context,
+    pub(super) keys: Vec<EncryptedDataKey>,
+    pub(super) frame_len: u32,
+    pub(super) commitment: [u8; 32],
+}
+
+/// What reading a header can end with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum HeaderError {
+    /// Not all of it is there yet.
+    More,
+    /// Another format, version or suite.
+    Unsupported,
+    /// Not a header.
+    Malformed,
+}
+
+impl Header {
+    /// The bytes up to and including the commitment: what the tag covers.
+    pub(super) fn encode(&self) -> Vec<u8> {
+        let mut out = vec![VERSION];
+        let short = |n: usize| u16::try_from(n).unwrap_or(u16::MAX).to_be_bytes();
+        out.extend_from_slice(&SUITE.to_be_bytes());
+        out.extend_from_slice(&self.message_id);
+        let context = self.context.serialize();
+        out.extend_from_slice(&short(context.len()));
+        out.extend_from_slice(&context);
+        out.extend_from_slice(&short(self.keys.len()));
+        for key in &self.keys {
+            for field in [key.provider_id.as_bytes(), &key.provider_info, &key.ciphertext] {
+                out.extend_from_slice(&short(field.len()));
+                out.extend_from_slice(field);
+            }
+        }
+        out.push(FRAMED);
+        out.extend_from_slice(&self.frame_len.to_be_bytes());
+        out.extend_from_slice(&self.commitment);
+        out
+    }
+
+    /// Parses a header at the start of `bytes`: the header, its tag, and how
+    /// many bytes they are.
+    pub(super) fn parse(bytes: &[u8]) -> Result<(Self, [u8; TAG_LEN], usize), HeaderError> {
+        use HeaderError::{Malformed, More, Unsupported};
+        let mut input = Input(bytes);
+        if input.take(1).ok_or(More)? != [VERSION] || input.u16().ok_or(More)? != SUITE {
+            return Err(Unsupported);
+        }
+        let message_id = input.array().ok_or(More)?;
+        let context = Context::parse(input.prefixed().ok_or(More)?).ok_or(Malformed)?;
+        let n = input.u16().ok_or(More)?;
+        if n == 0 || n > MAX_KEYS {
+            return Err(Malformed);
+        }
+        let mut keys = Vec::new();
+        for _ in 0..n {
+            keys.push(EncryptedDataKey {
+                provider_id: String::from_utf8(input.prefixed().ok_or(More)?.to_vec())
+                    .map_err(|_| Malformed)?,
+                provider_info: input.prefixed().ok_or(More)?.to_vec(),
+                ciphertext: input.prefixed().ok_or(More)?.to_vec(),
+            });
+        }
+        if input.take(1).ok_or(More)? != [FRAMED] {
+            return Err(Unsupported);
+        }
+        let frame_len = u32::from_be_bytes(input.array().ok_or(More)?);
+        if frame_len == 0 || frame_len > MAX_FRAME_LEN {
+            return Err(Malformed);
+        }
+        let commitment = input.array().ok_or(More)?;
+        let tag = input.array().ok_or(More)?;
+        let used = bytes.len() - input.0.len();
+        Ok((Self { message_id, context, keys, frame_len, commitment }, tag, used))
+    }
+}
+
+/// A cursor over bytes from outside.
+pub(super) struct Input<'a>(pub(super) &'a [u8]);
+
+impl<'a> Input<'a> {
+    pub(super) fn take(&mut self, n: usize) -> Option<&'a [u8]> {
+        let (taken, rest) = self.0.split_at_checked(n)?;
+        self.0 = rest;
+        Some(taken)
+    }
+
+    pub(super) fn array<const N: usize>(&mut self) -> Option<[u8; N]> {
+        self.take(N)?.try_into().ok()
+    }
+
+    pub(super) fn u16(&mut self) -> Option<u16> {
+        self.array().map(u16::from_be_bytes)
+    }
+
+    /// u16 length, then so many bytes.
+    pub(super) fn prefixed(&mut self) -> Option<&'a [u8]> {
+        let n = self.u16()?;
+        self.take(usize::from(n))
+    }
+}
