@@ -7,4 +7,7 @@ pub mod disk;
 pub mod fault;
 pub mod journal;
 pub mod line;
+pub mod sealer;
+pub mod sink;
 pub mod source;
+pub mod text;

@@ -1,0 +1,3 @@
+//! Where records go: one module a kind of destination.
+
+pub mod cursor;
