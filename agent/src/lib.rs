@@ -3,6 +3,8 @@
 //! The modules bear the names of the stages of a line's life; ARCHITECTURE.md
 //! has the picture.
 
+pub mod decode;
 pub mod disk;
+pub mod frame;
 pub mod line;
 pub mod source;
