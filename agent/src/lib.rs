@@ -8,3 +8,4 @@ pub mod disk;
 pub mod frame;
 pub mod line;
 pub mod source;
+pub mod tail;

@@ -232,9 +232,7 @@ struct Record<'a> {
 
 /// The rare way: anything that is JSON and has a `log`, and a stream or a time.
 fn slow<'a>(raw: &'a [u8], scratch: &mut Vec<u8>) -> Option<Fields<'a>> {
-    if memchr(b'{', raw.get(..raw.len().min(16))?).is_none() {
-        return None;
-    }
+    memchr(b'{', raw.get(..raw.len().min(16))?)?;
     let record: Record<'a> = serde_json::from_slice(raw).ok()?;
     if record.stream.is_none() && record.time.is_none() {
         return None;

@@ -358,13 +358,14 @@ impl Decoder {
     }
 
     /// All that is held, by stream.
-    pub(crate) fn held(&self) -> impl Iterator<Item = &Held> {
+    pub(crate) fn held(&self) -> impl Iterator<Item = &Held> + Clone {
         let gathers = self.gathers.iter().flatten().flat_map(|g| g.ranges.iter());
         let joins = self.joins.iter().flatten().flat_map(|j| j.ranges.iter());
         gathers.chain(joins)
     }
 
     /// Whether anything is held.
+    #[cfg(test)]
     pub(crate) fn is_holding(&self) -> bool {
         self.held().next().is_some()
     }
