@@ -4,11 +4,14 @@
 //! has the picture.
 
 pub mod config;
+pub mod decode;
 pub mod disk;
 pub mod fault;
+pub mod frame;
 pub mod journal;
 pub mod line;
 pub mod sealer;
 pub mod sink;
 pub mod source;
+pub mod tail;
 pub mod text;
