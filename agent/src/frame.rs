@@ -54,11 +54,7 @@ impl<'a> Frames<'a> {
     /// `limit`: the longest text of one frame, in bytes.
     #[must_use]
     pub fn new(chunk: &'a [u8], searched: usize, limit: usize) -> Self {
-        Self {
-            rest: chunk,
-            searched: searched.min(chunk.len()),
-            limit: limit.max(1),
-        }
+        Self { rest: chunk, searched: searched.min(chunk.len()), limit: limit.max(1) }
     }
 
     /// What is left: the beginning of a line whose end is not in the chunk.
@@ -100,10 +96,7 @@ impl<'a> Iterator for Frames<'a> {
 /// The last place at or before `limit` that does not split a UTF-8 character.
 fn boundary(text: &[u8], limit: usize) -> usize {
     let continues = |at: usize| text.get(at).is_some_and(|b| b & 0xc0 == 0x80);
-    (limit.saturating_sub(3).max(1)..=limit)
-        .rev()
-        .find(|at| !continues(*at))
-        .unwrap_or(limit)
+    (limit.saturating_sub(3).max(1)..=limit).rev().find(|at| !continues(*at)).unwrap_or(limit)
 }
 
 #[cfg(test)]
@@ -119,39 +112,23 @@ mod tests {
     #[test]
     fn lines_and_an_unfinished_one() {
         let (got, rest) = all(b"one\n\ntwo\r\nthr", 0, 10);
-        assert_eq!(
-            got,
-            [Frame::Line(b"one"), Frame::Line(b""), Frame::Line(b"two\r")]
-        );
+        assert_eq!(got, [Frame::Line(b"one"), Frame::Line(b""), Frame::Line(b"two\r")]);
         assert_eq!(rest, b"thr");
     }
 
     #[test]
     fn a_line_of_exactly_the_limit_is_whole() {
         let (got, _) = all(b"12345\n123456\n", 0, 5);
-        assert_eq!(
-            got,
-            [
-                Frame::Line(b"12345"),
-                Frame::Piece(b"12345"),
-                Frame::Line(b"6")
-            ]
-        );
+        assert_eq!(got, [Frame::Line(b"12345"), Frame::Piece(b"12345"), Frame::Line(b"6")]);
         // Without its newline nobody can know yet.
         assert_eq!(all(b"12345", 0, 5), (vec![], &b"12345"[..]));
-        assert_eq!(
-            all(b"123456", 0, 5),
-            (vec![Frame::Piece(b"12345")], &b"6"[..])
-        );
+        assert_eq!(all(b"123456", 0, 5), (vec![Frame::Piece(b"12345")], &b"6"[..]));
     }
 
     #[test]
     fn pieces_end_between_characters() {
         let (got, rest) = all("aé漢字".as_bytes(), 0, 4);
-        assert_eq!(
-            got,
-            [Frame::Piece("aé".as_bytes()), Frame::Piece("漢".as_bytes())]
-        );
+        assert_eq!(got, [Frame::Piece("aé".as_bytes()), Frame::Piece("漢".as_bytes())]);
         assert_eq!(rest, "字".as_bytes());
         // Bytes that only look like the middle of a character are still cut.
         let (got, _) = all(&[0x80; 9], 0, 4);
@@ -162,11 +139,7 @@ mod tests {
     fn any_hint_gives_the_same_frames() {
         let chunk = b"abcdefghijklmnop\nq\n";
         for searched in 0..=16 {
-            assert_eq!(
-                all(chunk, searched, 6),
-                all(chunk, 0, 6),
-                "searched {searched}"
-            );
+            assert_eq!(all(chunk, searched, 6), all(chunk, 0, 6), "searched {searched}");
         }
     }
 

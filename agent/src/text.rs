@@ -55,6 +55,13 @@ pub fn rfc3339(ms: u64) -> String {
     format!("{time:.3}")
 }
 
+/// Unix ms of an RFC 3339 time; `None` if it is none.
+#[must_use]
+pub fn parse_rfc3339(text: &str) -> Option<u64> {
+    let time: jiff::Timestamp = text.parse().ok()?;
+    u64::try_from(time.as_millisecond()).ok()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -71,5 +78,6 @@ mod tests {
         assert_eq!(unhex::<3>("00abf"), None);
         assert_eq!(unhex::<1>("+f"), None);
         assert_eq!(rfc3339(1_795_341_600_123), "2026-11-22T10:00:00.123Z");
+        assert_eq!(parse_rfc3339("2026-11-22T10:00:00.123Z"), Some(1_795_341_600_123));
     }
 }

@@ -42,11 +42,7 @@ impl Check<'_> {
             Ok(size) => Some(size),
             Err(what) => {
                 let what = format!("`{}`: {what}", self.shown(path));
-                self.refuse(
-                    path,
-                    what,
-                    "write a size with its unit: 16MiB, 1GiB, 512KiB",
-                );
+                self.refuse(path, what, "write a size with its unit: 16MiB, 1GiB, 512KiB");
                 None
             }
         }
@@ -83,11 +79,7 @@ impl Check<'_> {
             Ok(duration) => duration,
             Err(what) => {
                 let what = format!("`{}`: {what}", self.shown(path));
-                self.refuse(
-                    path,
-                    what,
-                    "write a duration with its unit: 500ms, 30s, 5m, 1h30m",
-                );
+                self.refuse(path, what, "write a duration with its unit: 500ms, 30s, 5m, 1h30m");
                 return None;
             }
         };
@@ -108,10 +100,7 @@ impl Check<'_> {
         if file.is_absolute() && !climbs && !text.contains('\0') {
             return Some(file.to_owned());
         }
-        let what = format!(
-            "`{}` is not an absolute path without `..`",
-            self.shown(path)
-        );
+        let what = format!("`{}` is not an absolute path without `..`", self.shown(path));
         self.refuse(path, what, "begin at the root: /etc/sealtail/…");
         None
     }

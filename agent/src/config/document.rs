@@ -53,11 +53,7 @@ impl Config {
     /// by reference only.
     #[must_use]
     pub fn config_hash(&self) -> String {
-        self.effective
-            .hash()
-            .iter()
-            .map(|b| format!("{b:02x}"))
-            .collect()
+        self.effective.hash().iter().map(|b| format!("{b:02x}")).collect()
     }
 
     /// The same as bytes, for the `start` leaf.
@@ -130,13 +126,7 @@ fn read(text: &str, env: &Env<'_>, problems: &mut Problems) -> Option<Config> {
             return None;
         }
     };
-    raw.convert(
-        value,
-        &mut Check {
-            tree: &tree,
-            problems,
-        },
-    )
+    raw.convert(value, &mut Check { tree: &tree, problems })
 }
 
 impl RawConfig {
@@ -154,9 +144,7 @@ impl RawConfig {
         }
         let codec = seal.as_ref().map(|s| s.codec);
         let count = sinks.as_ref().map_or(1, Vec::len);
-        let limits = self
-            .limits
-            .and_then(|l| l.convert(sources.as_deref(), codec, count, check));
+        let limits = self.limits.and_then(|l| l.convert(sources.as_deref(), codec, count, check));
         Some(Config {
             origin: origin?,
             sources: sources?,
@@ -179,18 +167,11 @@ fn apart(journal: &Journal, sinks: &[Sink], check: &mut Check<'_>) {
             && (folder.starts_with(&journal.path) || journal.path.starts_with(folder))
         {
             let what = "archive and journal cannot lie in each other";
-            check.refuse(
-                &format!("sinks[{n}].url"),
-                what,
-                "give the archive a folder of its own",
-            );
+            check.refuse(&format!("sinks[{n}].url"), what, "give the archive a folder of its own");
         }
     }
 }
 
 fn host_name() -> String {
-    rustix::system::uname()
-        .nodename()
-        .to_string_lossy()
-        .into_owned()
+    rustix::system::uname().nodename().to_string_lossy().into_owned()
 }

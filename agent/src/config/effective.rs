@@ -134,10 +134,7 @@ fn flow(value: &Value, out: &mut String) {
                 flow(value, &mut text);
                 text
             };
-            out.push_str(&format!(
-                "[{}]",
-                items.iter().map(item).collect::<Vec<_>>().join(", ")
-            ));
+            out.push_str(&format!("[{}]", items.iter().map(item).collect::<Vec<_>>().join(", ")));
         }
         Value::String(text) => out.push_str(&scalar(text)),
         other => out.push_str(&other.to_string()),
@@ -147,9 +144,7 @@ fn flow(value: &Value, out: &mut String) {
 /// Plain where nothing can be read into it, in JSON's quotes elsewhere.
 fn scalar(text: &str) -> String {
     let plain = text.starts_with(|c: char| c.is_ascii_alphabetic() || c == '/')
-        && text
-            .bytes()
-            .all(|b| b.is_ascii_alphanumeric() || b"_./-".contains(&b))
+        && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"_./-".contains(&b))
         && !matches!(
             text.to_ascii_lowercase().as_str(),
             "true" | "false" | "null" | "yes" | "no" | "on" | "off" | "y" | "n"

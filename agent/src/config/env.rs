@@ -52,10 +52,9 @@ impl Unexpanded {
                 format!("the environment variable {name} is not set"),
                 format!("set it, or give a default: ${{{name}:-value}}"),
             ),
-            Self::Unclosed => (
-                "`${` without its `}`".into(),
-                "a dollar sign itself is written `$$`".into(),
-            ),
+            Self::Unclosed => {
+                ("`${` without its `}`".into(), "a dollar sign itself is written `$$`".into())
+            }
             Self::BadName(name) => (
                 format!("`{name}` is no name of an environment variable"),
                 "write ${NAME} or ${NAME:-default}".into(),

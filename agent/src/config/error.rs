@@ -53,14 +53,7 @@ impl ConfigErrors {
 
     pub(super) fn unreadable(file: &str, what: String) -> Self {
         let (path, hint) = (String::new(), None);
-        Self(vec![Problem {
-            line: 0,
-            column: 0,
-            file: file.to_owned(),
-            path,
-            what,
-            hint,
-        }])
+        Self(vec![Problem { line: 0, column: 0, file: file.to_owned(), path, what, hint }])
     }
 }
 
@@ -88,11 +81,7 @@ pub(super) struct Problems {
 
 impl Problems {
     pub(super) fn new(file: &str) -> Self {
-        Self {
-            file: file.to_owned(),
-            alone: false,
-            list: Vec::new(),
-        }
+        Self { file: file.to_owned(), alone: false, list: Vec::new() }
     }
 
     pub(super) fn add(
@@ -113,17 +102,7 @@ impl Problems {
             Source::Defaults => "(built-in defaults)".to_owned(),
         };
         let (line, column, what) = (pos.line, pos.column, what.into());
-        self.list.push((
-            pos.source,
-            Problem {
-                line,
-                column,
-                file,
-                path,
-                what,
-                hint,
-            },
-        ));
+        self.list.push((pos.source, Problem { line, column, file, path, what, hint }));
     }
 
     pub(super) fn is_empty(&self) -> bool {

@@ -126,11 +126,7 @@ const OWN_KEYS: [&str; 2] = ["retention_policy", "compliance_logging"];
 /// Puts a document that stands alone under `governance`, where it belongs.
 /// `known` are the keys that a configuration has.
 pub(super) fn wrap(tree: Node, known: &[&str], problems: &mut Problems) -> Node {
-    let Some(own) = tree
-        .entries()
-        .iter()
-        .find(|e| OWN_KEYS.contains(&e.key.as_str()))
-    else {
+    let Some(own) = tree.entries().iter().find(|e| OWN_KEYS.contains(&e.key.as_str())) else {
         return tree;
     };
     let place = own.pos;
@@ -138,9 +134,8 @@ pub(super) fn wrap(tree: Node, known: &[&str], problems: &mut Problems) -> Node 
     let Kind::Map(entries) = tree.kind else {
         return tree;
     };
-    let (mut outer, document): (Vec<_>, Vec<_>) = entries
-        .into_iter()
-        .partition(|e| known.contains(&e.key.as_str()));
+    let (mut outer, document): (Vec<_>, Vec<_>) =
+        entries.into_iter().partition(|e| known.contains(&e.key.as_str()));
     problems.alone = outer.is_empty();
     if let Some(other) = outer.first() {
         let what = format!("a governance document stands beside `{}`", other.key);
@@ -148,11 +143,7 @@ pub(super) fn wrap(tree: Node, known: &[&str], problems: &mut Problems) -> Node 
         problems.add(place, "", what, Some(hint));
     }
     if !outer.iter().any(|e| e.key == "governance") {
-        outer.push(Entry {
-            key: "governance".into(),
-            pos,
-            value: Node::map(pos, document),
-        });
+        outer.push(Entry { key: "governance".into(), pos, value: Node::map(pos, document) });
     }
     Node::map(pos, outer)
 }
@@ -164,9 +155,7 @@ pub(super) fn overlay(tree: &Node, problems: &mut Problems) -> Node {
     let mut sections = Vec::new();
     let said = |key: &str| tree.find(&format!("governance.compliance_logging.{key}"));
     if let Some(level) = said("log_level")
-        && level
-            .scalar()
-            .is_some_and(|s| LogLevel::from_name(&s.text).is_some())
+        && level.scalar().is_some_and(|s| LogLevel::from_name(&s.text).is_some())
     {
         sections.push(section("log", entry("level", level.clone())));
     }
@@ -204,14 +193,8 @@ fn sink(tree: &Node, destination: &Node, text: &str, problems: &mut Problems) ->
         }
     };
     if let Some(own) = tree.get("sinks") {
-        let urls = own
-            .items()
-            .iter()
-            .filter_map(|s| s.get("url")?.scalar()?.as_text());
-        if !urls
-            .filter_map(|u| ArchiveUrl::parse(u).ok())
-            .any(|u| u == url)
-        {
+        let urls = own.items().iter().filter_map(|s| s.get("url")?.scalar()?.as_text());
+        if !urls.filter_map(|u| ArchiveUrl::parse(u).ok()).any(|u| u == url) {
             let what = "none of the `sinks` delivers there";
             let hint = "add an archive with this url to `sinks`, or delete one of the two";
             problems.add(destination.pos, path, what, Some(hint.into()));
@@ -219,15 +202,8 @@ fn sink(tree: &Node, destination: &Node, text: &str, problems: &mut Problems) ->
         return None;
     }
     let word = |text: &str| {
-        let scalar = Scalar {
-            text: text.into(),
-            written: None,
-            plain: false,
-        };
-        Node {
-            pos: destination.pos,
-            kind: Kind::Scalar(scalar),
-        }
+        let scalar = Scalar { text: text.into(), written: None, plain: false };
+        Node { pos: destination.pos, kind: Kind::Scalar(scalar) }
     };
     let entries = vec![
         entry("name", word("archive")),
@@ -235,21 +211,11 @@ fn sink(tree: &Node, destination: &Node, text: &str, problems: &mut Problems) ->
         entry("url", destination.clone()),
     ];
     let item = Node::map(destination.pos, entries);
-    Some(entry(
-        "sinks",
-        Node {
-            pos: destination.pos,
-            kind: Kind::List(vec![item]),
-        },
-    ))
+    Some(entry("sinks", Node { pos: destination.pos, kind: Kind::List(vec![item]) }))
 }
 
 fn entry(key: &str, value: Node) -> Entry {
-    Entry {
-        key: key.into(),
-        pos: value.pos,
-        value,
-    }
+    Entry { key: key.into(), pos: value.pos, value }
 }
 
 fn section(key: &str, inner: Entry) -> Entry {

@@ -90,54 +90,30 @@ impl RawJournal {
         let path = path.filter(|p| {
             let named = p.file_name().is_some();
             if !named {
-                check.refuse(
-                    "journal.path",
-                    "is the root folder",
-                    "/var/lib/sealtail/journal",
-                );
+                check.refuse("journal.path", "is the root folder", "/var/lib/sealtail/journal");
             }
             named
         });
         let key = self.key.and_then(|k| k.convert(path.as_ref(), check));
-        Some(Journal {
-            path: path?,
-            max_bytes: max_bytes?,
-            key: key?,
-        })
+        Some(Journal { path: path?, max_bytes: max_bytes?, key: key? })
     }
 }
 
 impl RawKey {
     fn convert(self, journal: Option<&PathBuf>, check: &mut Check<'_>) -> Option<JournalKey> {
         match self {
-            Self {
-                file: None,
-                env: None,
-                generate: Some(true),
-            } => {
+            Self { file: None, env: None, generate: Some(true) } => {
                 let mut name = journal?.file_name()?.to_owned();
                 name.push(".key");
                 Some(JournalKey::Beside(journal?.with_file_name(name)))
             }
-            Self {
-                file: None,
-                env: None,
-                generate: Some(false),
-            } => {
-                check.refuse(
-                    "journal.key.generate",
-                    "can only be true",
-                    "or write {file: PATH}",
-                );
+            Self { file: None, env: None, generate: Some(false) } => {
+                check.refuse("journal.key.generate", "can only be true", "or write {file: PATH}");
                 None
             }
-            Self {
-                file,
-                env,
-                generate: None,
-            } => RawSecret::new(file, env)
-                .convert("journal.key", check)
-                .map(JournalKey::Given),
+            Self { file, env, generate: None } => {
+                RawSecret::new(file, env).convert("journal.key", check).map(JournalKey::Given)
+            }
             _ => {
                 let what = "needs exactly one of `file`, `env` and `generate`";
                 check.refuse("journal.key", what, "{file: /etc/sealtail/journal.key}");

@@ -33,16 +33,10 @@ impl Limits {
     }
 
     fn dealt_out(&self) -> u64 {
-        [
-            self.read_buffer,
-            self.joiners,
-            self.journal_block,
-            self.seal,
-            self.upload,
-        ]
-        .iter()
-        .map(|s| s.bytes())
-        .sum()
+        [self.read_buffer, self.joiners, self.journal_block, self.seal, self.upload]
+            .iter()
+            .map(|s| s.bytes())
+            .sum()
     }
 }
 
@@ -79,15 +73,8 @@ impl RawLimits {
         };
         if limits.dealt_out() > memory.bytes() {
             let needed = Size::mib(limits.dealt_out().div_ceil(1 << 20));
-            let what = format!(
-                "{memory} is too little: {needed} are needed ({})",
-                parts(&limits)
-            );
-            check.refuse(
-                "limits.memory",
-                what,
-                "raise it, or lower max_line or seal.level",
-            );
+            let what = format!("{memory} is too little: {needed} are needed ({})", parts(&limits));
+            check.refuse("limits.memory", what, "raise it, or lower max_line or seal.level");
             return None;
         }
         Some(limits)

@@ -43,15 +43,9 @@ impl LogLevel {
     }
 
     pub(super) fn from_name(name: &str) -> Option<Self> {
-        [
-            Self::Error,
-            Self::Warn,
-            Self::Info,
-            Self::Debug,
-            Self::Trace,
-        ]
-        .into_iter()
-        .find(|level| level.name() == name)
+        [Self::Error, Self::Warn, Self::Info, Self::Debug, Self::Trace]
+            .into_iter()
+            .find(|level| level.name() == name)
     }
 }
 
@@ -79,9 +73,6 @@ pub(super) struct RawLog {
 
 impl RawLog {
     pub(super) fn convert(self) -> Option<Log> {
-        Some(Log {
-            level: self.level?,
-            format: self.format?,
-        })
+        Some(Log { level: self.level?, format: self.format? })
     }
 }

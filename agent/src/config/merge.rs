@@ -45,40 +45,22 @@ fn join(below: Node, above: Node, depth: usize) -> Node {
 /// Fills what the entries of lists leave out.
 fn complete(tree: &mut Node, each: &Node) {
     let empty = Vec::new();
-    let template = |key: &str| {
-        each.get(key)
-            .map_or(empty.clone(), |n| n.entries().to_vec())
-    };
+    let template = |key: &str| each.get(key).map_or(empty.clone(), |n| n.entries().to_vec());
     for source in items(tree, "sources") {
         fill(source, &template("sources"));
     }
     for sink in items(tree, "sinks") {
-        let url = sink
-            .get("url")
-            .and_then(Node::scalar)
-            .map(|s| ArchiveUrl::parse(&s.text));
+        let url = sink.get("url").and_then(Node::scalar).map(|s| ArchiveUrl::parse(&s.text));
         if matches!(url, Some(Ok(ArchiveUrl::S3 { .. }))) {
             fill(sink, &template("s3_sinks"));
         }
     }
-    let codec = tree
-        .find("seal.codec")
-        .and_then(Node::scalar)
-        .map(Scalar::shown);
-    let level = codec
-        .and_then(|codec| each.find("level")?.get(codec))
-        .cloned();
+    let codec = tree.find("seal.codec").and_then(Node::scalar).map(Scalar::shown);
+    let level = codec.and_then(|codec| each.find("level")?.get(codec)).cloned();
     if let Some(value) = level
         && let Some(seal) = entry(tree, "seal")
     {
-        fill(
-            seal,
-            &[Entry {
-                key: "level".into(),
-                pos: value.pos,
-                value,
-            }],
-        );
+        fill(seal, &[Entry { key: "level".into(), pos: value.pos, value }]);
     }
 }
 
@@ -94,10 +76,7 @@ fn fill(node: &mut Node, template: &[Entry]) {
 
 fn entry<'a>(node: &'a mut Node, key: &str) -> Option<&'a mut Node> {
     match &mut node.kind {
-        Kind::Map(entries) => entries
-            .iter_mut()
-            .find(|e| e.key == key)
-            .map(|e| &mut e.value),
+        Kind::Map(entries) => entries.iter_mut().find(|e| e.key == key).map(|e| &mut e.value),
         _ => None,
     }
 }

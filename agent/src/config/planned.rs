@@ -6,32 +6,16 @@
 
 /// The path (list places left out), the word if only that word is refused, the reason.
 const PLANNED: &[(&str, Option<&str>, &str)] = &[
-    (
-        "admin",
-        None,
-        "the admin port is not available yet in this version",
-    ),
-    (
-        "media",
-        None,
-        "purging media files is not available yet in this version",
-    ),
+    ("admin", None, "the admin port is not available yet in this version"),
+    ("media", None, "purging media files is not available yet in this version"),
     (
         "retention",
         None,
         "purging and Object Lock are not available yet in this version; retention days from a \
          governance document are carried as tags on every object",
     ),
-    (
-        "sources[].since",
-        None,
-        "starting at a time is not available yet; use start_at",
-    ),
-    (
-        "sources[].type",
-        Some("webhook"),
-        "the webhook source is not available yet in this version",
-    ),
+    ("sources[].since", None, "starting at a time is not available yet; use start_at"),
+    ("sources[].type", Some("webhook"), "the webhook source is not available yet in this version"),
     (
         "sources[].type",
         Some("journald"),
@@ -43,26 +27,14 @@ const PLANNED: &[(&str, Option<&str>, &str)] = &[
         "AWS KMS recipients are not available yet in this version, they are planned; use {rsa: \
          /etc/sealtail/archive.pub.pem}",
     ),
-    (
-        "sinks[].type",
-        Some("splunk_hec"),
-        "the Splunk sink is not available yet in this version",
-    ),
-    (
-        "sinks[].type",
-        Some("datadog"),
-        "the Datadog sink is not available yet in this version",
-    ),
+    ("sinks[].type", Some("splunk_hec"), "the Splunk sink is not available yet in this version"),
+    ("sinks[].type", Some("datadog"), "the Datadog sink is not available yet in this version"),
     (
         "sinks[].on_full",
         None,
         "is not available yet in this version: archive sinks always block, nothing is given up",
     ),
-    (
-        "each",
-        None,
-        "stands in the built-in defaults only; set the value in each entry of the list",
-    ),
+    ("each", None, "stands in the built-in defaults only; set the value in each entry of the list"),
 ];
 
 /// Why this key (or this word at this key) is refused, if it is a planned one.

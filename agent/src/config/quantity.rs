@@ -76,10 +76,7 @@ pub(super) fn size(text: &str) -> Result<Size, Cow<'static, str>> {
         "" => return Err("a size needs its unit".into()),
         other => return Err(format!("`{other}` is no unit of size").into()),
     };
-    number
-        .checked_mul(factor)
-        .map(Size)
-        .ok_or_else(|| "that is too large".into())
+    number.checked_mul(factor).map(Size).ok_or_else(|| "that is too large".into())
 }
 
 /// Reads a duration; the error says what is wrong.
@@ -88,9 +85,7 @@ pub(super) fn duration(text: &str) -> Result<Duration, Cow<'static, str>> {
     let mut rest = text;
     while !rest.is_empty() || text.is_empty() {
         let (number, tail) = split(rest)?;
-        let end = tail
-            .find(|c: char| c.is_ascii_digit())
-            .unwrap_or(tail.len());
+        let end = tail.find(|c: char| c.is_ascii_digit()).unwrap_or(tail.len());
         let (unit, next) = tail.split_at(end);
         let milliseconds: u64 = match unit {
             "ms" => 1,
@@ -102,18 +97,14 @@ pub(super) fn duration(text: &str) -> Result<Duration, Cow<'static, str>> {
             other => return Err(format!("`{other}` is no unit of time").into()),
         };
         let part = number.checked_mul(milliseconds).map(Duration::from_millis);
-        total = part
-            .and_then(|p| total.checked_add(p))
-            .ok_or("that is too long")?;
+        total = part.and_then(|p| total.checked_add(p)).ok_or("that is too long")?;
         rest = next;
     }
     Ok(total)
 }
 
 fn split(text: &str) -> Result<(u64, &str), Cow<'static, str>> {
-    let end = text
-        .find(|c: char| !c.is_ascii_digit())
-        .unwrap_or(text.len());
+    let end = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
     let (number, unit) = text.split_at(end);
     if number.is_empty() {
         return Err("it has to begin with a whole number".into());
@@ -125,13 +116,9 @@ fn split(text: &str) -> Result<(u64, &str), Cow<'static, str>> {
 pub(super) fn spoken(duration: Duration) -> String {
     let mut left = duration.as_millis();
     let mut out = String::new();
-    for (unit, length) in [
-        ("d", 86_400_000),
-        ("h", 3_600_000),
-        ("m", 60_000),
-        ("s", 1000),
-        ("ms", 1),
-    ] {
+    for (unit, length) in
+        [("d", 86_400_000), ("h", 3_600_000), ("m", 60_000), ("s", 1000), ("ms", 1)]
+    {
         if left >= length {
             out.push_str(&format!("{}{unit}", left / length));
             left %= length;
@@ -155,42 +142,20 @@ mod tests {
         ] {
             assert_eq!(size(text).unwrap().bytes(), bytes, "{text}");
         }
-        for text in [
-            "",
-            "16",
-            "MiB",
-            "1.5GiB",
-            "-1B",
-            "16mib",
-            "99999999999TiB",
-            "16 MiB x",
-        ] {
+        for text in ["", "16", "MiB", "1.5GiB", "-1B", "16mib", "99999999999TiB", "16 MiB x"] {
             assert!(size(text).is_err(), "{text}");
         }
     }
 
     #[test]
     fn durations_as_people_write_them() {
-        for (text, ms) in [
-            ("500ms", 500),
-            ("30s", 30_000),
-            ("5m", 300_000),
-            ("1h30m", 5_400_000),
-            ("0s", 0),
-        ] {
+        for (text, ms) in
+            [("500ms", 500), ("30s", 30_000), ("5m", 300_000), ("1h30m", 5_400_000), ("0s", 0)]
+        {
             assert_eq!(duration(text).unwrap(), Duration::from_millis(ms), "{text}");
             assert_eq!(spoken(Duration::from_millis(ms)), text);
         }
-        for text in [
-            "",
-            "30",
-            "s",
-            "1.5h",
-            "5 m",
-            "5min",
-            "99999999999999999999s",
-            "30s5",
-        ] {
+        for text in ["", "30", "s", "1.5h", "5 m", "5min", "99999999999999999999s", "30s5"] {
             assert!(duration(text).is_err(), "{text}");
         }
     }

@@ -101,17 +101,9 @@ impl RawRedact {
             );
         }
         let clear = self.clear(pii_redaction, check);
-        let token_key = self
-            .token_key
-            .and_then(|k| k.convert("redact.token_key", check));
+        let token_key = self.token_key.and_then(|k| k.convert("redact.token_key", check));
         let (token_key, mask) = (token_key?, self.mask?);
-        Some(Redact {
-            profile,
-            include_payload,
-            token_key,
-            mask,
-            clear,
-        })
+        Some(Redact { profile, include_payload, token_key, mask, clear })
     }
 
     fn clear(&self, pii_redaction: Option<bool>, check: &mut Check<'_>) -> bool {

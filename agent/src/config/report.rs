@@ -49,24 +49,11 @@ impl Config {
         let mut keys = Vec::new();
         let mut key = |path: String, reference: SecretRef, private: bool| {
             let state = state(&reference, private, env);
-            keys.push(KeyUse {
-                path,
-                reference,
-                private,
-                state,
-            });
+            keys.push(KeyUse { path, reference, private, state });
         };
-        key(
-            "redact.token_key".into(),
-            self.redact.token_key.clone(),
-            true,
-        );
+        key("redact.token_key".into(), self.redact.token_key.clone(), true);
         key("journal.key".into(), self.journal.key.reference(), true);
-        key(
-            "seal.signing_key".into(),
-            self.seal.signing_key.clone(),
-            true,
-        );
+        key("seal.signing_key".into(), self.seal.signing_key.clone(), true);
         for (n, recipient) in self.seal.recipients.iter().enumerate() {
             let path = format!("seal.recipients[{n}]");
             match recipient {
@@ -82,16 +69,8 @@ impl Config {
             if let Archive::S3(s3) = &sink.archive
                 && let Some(c) = &s3.credentials
             {
-                key(
-                    format!("sinks[{n}].credentials.access_key"),
-                    c.access_key.clone(),
-                    true,
-                );
-                key(
-                    format!("sinks[{n}].credentials.secret_key"),
-                    c.secret_key.clone(),
-                    true,
-                );
+                key(format!("sinks[{n}].credentials.access_key"), c.access_key.clone(), true);
+                key(format!("sinks[{n}].credentials.secret_key"), c.secret_key.clone(), true);
             }
         }
         if matches!(self.journal.key, JournalKey::Beside(_)) {
@@ -109,11 +88,7 @@ fn state(reference: &SecretRef, private: bool, env: &Env<'_>) -> KeyState {
     let path = match reference {
         SecretRef::File(path) => path,
         SecretRef::Env(name) => {
-            return if env(name).is_some() {
-                KeyState::Present
-            } else {
-                KeyState::Missing
-            };
+            return if env(name).is_some() { KeyState::Present } else { KeyState::Missing };
         }
     };
     match std::fs::File::open(path).and_then(|f| f.metadata()) {
@@ -165,22 +140,10 @@ fn memory(config: &Config) -> Vec<String> {
             "At most {} in buffers (limits.memory), and the program itself (at most 16MiB):",
             l.memory
         ),
-        format!(
-            "{} to read (a chunk of 256KiB and the longest line),",
-            l.read_buffer
-        ),
-        format!(
-            "{} for partial and multi-line lines of all files together,",
-            l.joiners
-        ),
-        format!(
-            "{} for the journal block that is being filled,",
-            l.journal_block
-        ),
-        format!(
-            "{} to compress and seal (batches are streamed to disk, not held),",
-            l.seal
-        ),
+        format!("{} to read (a chunk of 256KiB and the longest line),", l.read_buffer),
+        format!("{} for partial and multi-line lines of all files together,", l.joiners),
+        format!("{} for the journal block that is being filled,", l.journal_block),
+        format!("{} to compress and seal (batches are streamed to disk, not held),", l.seal),
         format!("{} to upload (objects are streamed from disk),", l.upload),
         format!("{} to spare.", l.spare()),
     ]
@@ -203,10 +166,7 @@ fn disk(config: &Config) -> Vec<String> {
     ];
     for sink in &config.sinks {
         if let Archive::Directory(folder) = &sink.archive {
-            lines.push(format!(
-                "The archive in {} grows without bound.",
-                folder.display()
-            ));
+            lines.push(format!("The archive in {} grows without bound.", folder.display()));
         }
     }
     let codec = match config.seal.codec {
@@ -262,10 +222,7 @@ fn effects(g: &Governance, config: &Config) -> Vec<String> {
     if let Some(level) = g.log_level {
         let own = config.log.level;
         lines.push(if own == level {
-            format!(
-                "log_level: {}: the agent's own log; never a filter on records.",
-                level.name()
-            )
+            format!("log_level: {}: the agent's own log; never a filter on records.", level.name())
         } else {
             format!(
                 "log_level: {}: log.level: {} beside it wins; never a filter on records.",
@@ -275,15 +232,9 @@ fn effects(g: &Governance, config: &Config) -> Vec<String> {
         });
     }
     if g.destination.is_some() {
-        let urls: Vec<_> = config
-            .sinks
-            .iter()
-            .map(|s| format!("`{}` ({})", s.name, s.archive.url()))
-            .collect();
-        lines.push(format!(
-            "destination: sealed batches are delivered to {}.",
-            urls.join(", ")
-        ));
+        let urls: Vec<_> =
+            config.sinks.iter().map(|s| format!("`{}` ({})", s.name, s.archive.url())).collect();
+        lines.push(format!("destination: sealed batches are delivered to {}.", urls.join(", ")));
     }
     if let Some(payload) = g.include_payload {
         lines.push(match (payload, config.redact.include_payload) {
@@ -306,9 +257,7 @@ fn keys(config: &Config, env: &Env<'_>) -> Vec<String> {
         ));
     }
     let missing = keys.iter().filter(|k| k.state == KeyState::Missing);
-    let mut folders: Vec<&Path> = missing
-        .filter_map(|k| k.reference.path()?.parent())
-        .collect();
+    let mut folders: Vec<&Path> = missing.filter_map(|k| k.reference.path()?.parent()).collect();
     folders.sort_unstable();
     folders.dedup();
     for folder in folders {

@@ -44,18 +44,12 @@ pub(super) fn document() -> Value {
 /// The keys that a configuration has at its top.
 pub(super) fn keys(document: &Value) -> Vec<&str> {
     let properties = document.get("properties").and_then(Value::as_object);
-    properties
-        .into_iter()
-        .flat_map(|p| p.keys().map(String::as_str))
-        .collect()
+    properties.into_iter().flat_map(|p| p.keys().map(String::as_str)).collect()
 }
 
 fn of<T: JsonSchema>() -> Value {
     let settings = SchemaSettings::draft2020_12().with(|s| s.inline_subschemas = true);
-    let mut schema = settings
-        .into_generator()
-        .into_root_schema_for::<T>()
-        .to_value();
+    let mut schema = settings.into_generator().into_root_schema_for::<T>().to_value();
     without_null(&mut schema);
     schema
 }

@@ -123,15 +123,10 @@ const BATCH_BYTES: (Size, Size) = (Size::from_bytes(64 << 10), Size::mib(256));
 
 impl RawSeal {
     pub(super) fn convert(self, journal: Option<&Journal>, check: &mut Check<'_>) -> Option<Seal> {
-        let signing_key = self
-            .signing_key
-            .and_then(|k| k.convert("seal.signing_key", check));
+        let signing_key = self.signing_key.and_then(|k| k.convert("seal.signing_key", check));
         let recipients = recipients(self.recipients, check);
         let batch = self.batch.and_then(|b| b.convert(journal, check));
-        let codec = self
-            .codec
-            .zip(self.level)
-            .and_then(|(c, l)| c.with(l, check));
+        let codec = self.codec.zip(self.level).and_then(|(c, l)| c.with(l, check));
         let bounds = (Duration::from_secs(10), DAY);
         let heartbeat = check.duration("seal.heartbeat", self.heartbeat, bounds);
         Some(Seal {
@@ -159,11 +154,7 @@ impl RawBatch {
         }
         let bounds = (Duration::from_secs(1), DAY);
         let max_age = check.duration("seal.batch.max_age", self.max_age, bounds);
-        Some(Batch {
-            max_bytes: max_bytes?,
-            max_age: max_age?,
-            max_records: self.max_records?,
-        })
+        Some(Batch { max_bytes: max_bytes?, max_age: max_age?, max_records: self.max_records? })
     }
 }
 
@@ -173,19 +164,11 @@ impl RawCodec {
             Self::Gzip if (1..=9).contains(&level) => Some(Codec::Gzip(level)),
             Self::Zstd if (1..=19).contains(&level) => Some(Codec::Zstd(level)),
             Self::Gzip => {
-                check.refuse(
-                    "seal.level",
-                    format!("gzip has no level {level}"),
-                    "from 1 to 9",
-                );
+                check.refuse("seal.level", format!("gzip has no level {level}"), "from 1 to 9");
                 None
             }
             Self::Zstd => {
-                check.refuse(
-                    "seal.level",
-                    format!("zstd has no level {level}"),
-                    "from 1 to 19",
-                );
+                check.refuse("seal.level", format!("zstd has no level {level}"), "from 1 to 19");
                 None
             }
         }
@@ -199,11 +182,7 @@ fn recipients(
     let raw = raw?;
     if raw.is_empty() {
         let what = "there is no recipient: nobody could open the archive";
-        check.refuse(
-            "seal.recipients",
-            what,
-            "- rsa: /etc/sealtail/archive.pub.pem",
-        );
+        check.refuse("seal.recipients", what, "- rsa: /etc/sealtail/archive.pub.pem");
         return None;
     }
     let recipients: Vec<_> = raw
@@ -218,10 +197,7 @@ impl RawRecipient {
     fn convert(self, path: &str, check: &mut Check<'_>) -> Option<Recipient> {
         // What was written, not what was sound: a key that was refused has been reported.
         let given = |check: &Check<'_>, key: &str| check.given(&format!("{path}.{key}"));
-        let kinds = ["rsa", "aes", "kms"]
-            .iter()
-            .filter(|k| given(check, k))
-            .count();
+        let kinds = ["rsa", "aes", "kms"].iter().filter(|k| given(check, k)).count();
         if kinds != 1 {
             let what = "needs exactly one of `rsa` and `aes`";
             check.refuse(path, what, "{rsa: /etc/sealtail/archive.pub.pem}");
@@ -235,9 +211,7 @@ impl RawRecipient {
             );
         }
         if let Some(rsa) = self.rsa {
-            return check
-                .absolute(&format!("{path}.rsa"), &rsa)
-                .map(Recipient::Rsa);
+            return check.absolute(&format!("{path}.rsa"), &rsa).map(Recipient::Rsa);
         }
         let key = self.aes?.convert(&format!("{path}.aes"), check)?;
         let name = self.name.unwrap_or_else(|| "aes".into());

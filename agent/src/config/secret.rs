@@ -34,10 +34,9 @@ impl SecretRef {
     /// variable is not set or empty.
     pub fn load(&self, env: &Env<'_>) -> Result<Secret, SecretError> {
         let bytes = match self {
-            Self::File(path) => read(path).map_err(|source| SecretError::File {
-                path: path.clone(),
-                source,
-            })?,
+            Self::File(path) => {
+                read(path).map_err(|source| SecretError::File { path: path.clone(), source })?
+            }
             Self::Env(name) => {
                 let value = env(name).ok_or_else(|| SecretError::Unset(name.clone()))?;
                 Zeroizing::new(value.into_bytes())
@@ -72,9 +71,7 @@ impl fmt::Display for SecretRef {
 fn read(path: &Path) -> io::Result<Zeroizing<Vec<u8>>> {
     // With room for all of it, so that no half is left behind by growing.
     let mut bytes = Zeroizing::new(Vec::with_capacity(MAX_BYTES as usize + 1));
-    File::open(path)?
-        .take(MAX_BYTES + 1)
-        .read_to_end(&mut bytes)?;
+    File::open(path)?.take(MAX_BYTES + 1).read_to_end(&mut bytes)?;
     Ok(bytes)
 }
 
@@ -92,9 +89,7 @@ impl Secret {
     /// it is not UTF-8.
     #[must_use]
     pub fn text(&self) -> Option<&str> {
-        std::str::from_utf8(&self.0)
-            .ok()
-            .map(|t| t.trim_end_matches(['\r', '\n']))
+        std::str::from_utf8(&self.0).ok().map(|t| t.trim_end_matches(['\r', '\n']))
     }
 }
 
@@ -144,9 +139,7 @@ impl RawSecret {
 
     pub(super) fn convert(self, path: &str, check: &mut Check<'_>) -> Option<SecretRef> {
         match (self.file, self.env) {
-            (Some(file), None) => check
-                .absolute(&join(path, "file"), &file)
-                .map(SecretRef::File),
+            (Some(file), None) => check.absolute(&join(path, "file"), &file).map(SecretRef::File),
             (None, Some(name)) => Some(SecretRef::Env(name)),
             // One of the keys was refused already.
             (None, None) if !check.node(path).is_some_and(|n| n.entries().is_empty()) => None,
@@ -175,9 +168,7 @@ mod tests {
         assert_eq!(secret.text(), Some("hunter2"));
         assert_eq!(secret.bytes(), b"hunter2\n");
         assert!(!format!("{secret:?}").contains("hunter"));
-        let secret = SecretRef::Env("T".into())
-            .load(&|_| Some("swordfish".into()))
-            .unwrap();
+        let secret = SecretRef::Env("T".into()).load(&|_| Some("swordfish".into())).unwrap();
         assert_eq!(secret.text(), Some("swordfish"));
     }
 

@@ -98,7 +98,7 @@ pub struct Credentials {
     pub secret_key: SecretRef,
 }
 
-#[derive(Debug, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Copy, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 #[schemars(inline)]
 enum Type {
@@ -149,14 +149,8 @@ struct RawCredentials {
 }
 
 /// The keys that only an S3 archive has.
-const S3_ONLY: [&str; 6] = [
-    "region",
-    "endpoint",
-    "allow_insecure",
-    "path_style",
-    "checksums",
-    "credentials",
-];
+const S3_ONLY: [&str; 6] =
+    ["region", "endpoint", "allow_insecure", "path_style", "checksums", "credentials"];
 
 pub(super) fn convert(
     raw: Option<Vec<Option<RawSink>>>,
@@ -165,16 +159,10 @@ pub(super) fn convert(
     let Some(raw) = raw.filter(|sinks| !sinks.is_empty()) else {
         // A destination in the governance document was judged there.
         let named = check.given("governance.compliance_logging.destination");
-        let empty = check
-            .node("sinks")
-            .map_or(!named, |n| matches!(&n.kind, Kind::List(_)));
+        let empty = check.node("sinks").map_or(!named, |n| matches!(&n.kind, Kind::List(_)));
         if empty {
             let hint = "sinks: [{name: archive, type: archive, url: s3://bucket/prefix/}]";
-            check.refuse(
-                "sinks",
-                "there is no sink, so nothing could be delivered",
-                hint,
-            );
+            check.refuse("sinks", "there is no sink, so nothing could be delivered", hint);
         }
         return None;
     };
@@ -212,21 +200,12 @@ fn unique(sinks: &[Option<Sink>], check: &mut Check<'_>) {
 impl RawSink {
     fn convert(self, path: &str, check: &mut Check<'_>) -> Option<Sink> {
         let at = |key: &str| format!("{path}.{key}");
-        let name = self
-            .name
-            .as_deref()
-            .and_then(|n| sink_name(n, &at("name"), check));
-        let url = self
-            .url
-            .as_deref()
-            .and_then(|u| archive_url(u, &at("url"), check));
+        let name = self.name.as_deref().and_then(|n| sink_name(n, &at("name"), check));
+        let url = self.url.as_deref().and_then(|u| archive_url(u, &at("url"), check));
+        let Type::Archive = self.r#type?;
         let archive = match url? {
             ArchiveUrl::Directory(folder) => {
-                for key in S3_ONLY
-                    .iter()
-                    .filter(|k| check.given(&at(k)))
-                    .collect::<Vec<_>>()
-                {
+                for key in S3_ONLY.iter().filter(|k| check.given(&at(k))).collect::<Vec<_>>() {
                     let what = "has no meaning for a file:// archive";
                     check.refuse(&at(key), what, "delete it, or write an s3:// url");
                 }
@@ -234,7 +213,6 @@ impl RawSink {
             }
             ArchiveUrl::S3 { bucket, prefix } => Archive::S3(self.s3(bucket, prefix, path, check)?),
         };
-        let Type::Archive = self.r#type?;
         Some(Sink { name: name?, archive })
     }
 
@@ -248,11 +226,7 @@ impl RawSink {
             let what = "has an effect only beside an http:// endpoint";
             check.refuse(&at("allow_insecure"), what, "delete it");
         }
-        if self
-            .region
-            .as_ref()
-            .is_some_and(|r| r.is_empty() || !r.bytes().all(is_name_byte))
-        {
+        if self.region.as_ref().is_some_and(|r| r.is_empty() || !r.bytes().all(is_name_byte)) {
             let what = format!("`{}` is no region", check.shown(&at("region")));
             check.refuse(&at("region"), what, "eu-central-1");
         }
@@ -275,16 +249,11 @@ impl RawSink {
 
 impl RawCredentials {
     fn convert(self, path: &str, check: &mut Check<'_>) -> Option<Credentials> {
-        let access_key = self
-            .access_key
-            .and_then(|k| k.convert(&format!("{path}.access_key"), check));
-        let secret_key = self
-            .secret_key
-            .and_then(|k| k.convert(&format!("{path}.secret_key"), check));
-        Some(Credentials {
-            access_key: access_key?,
-            secret_key: secret_key?,
-        })
+        let access_key =
+            self.access_key.and_then(|k| k.convert(&format!("{path}.access_key"), check));
+        let secret_key =
+            self.secret_key.and_then(|k| k.convert(&format!("{path}.secret_key"), check));
+        Some(Credentials { access_key: access_key?, secret_key: secret_key? })
     }
 }
 

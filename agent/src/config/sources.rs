@@ -126,11 +126,8 @@ impl RawSource {
         let include = patterns(self.include, &format!("{path}.include"), true, check);
         let exclude = patterns(self.exclude, &format!("{path}.exclude"), false, check);
         let max_line = check.size_within(&format!("{path}.max_line"), self.max_line, MAX_LINE);
-        let partial_wait = check.duration(
-            &format!("{path}.partial_wait"),
-            self.partial_wait,
-            PARTIAL_WAIT,
-        );
+        let partial_wait =
+            check.duration(&format!("{path}.partial_wait"), self.partial_wait, PARTIAL_WAIT);
         if include.as_ref().is_some_and(Vec::is_empty) {
             check.refuse(
                 &format!("{path}.include"),
@@ -169,28 +166,16 @@ fn pattern(text: String, path: &str, absolute: bool, check: &mut Check<'_>) -> O
     let shown = check.shown(path);
     if absolute && !text.starts_with('/') {
         let what = format!("`{shown}` is not absolute");
-        check.refuse(
-            path,
-            what,
-            "begin at the root: /var/log/containers/wa-*.log",
-        );
+        check.refuse(path, what, "begin at the root: /var/log/containers/wa-*.log");
         return None;
     }
     if !absolute && !text.starts_with('/') && text.contains('/') {
         let what = format!("`{shown}` is neither a file's name nor absolute");
-        check.refuse(
-            path,
-            what,
-            "write *.gz to match names, or begin at the root",
-        );
+        check.refuse(path, what, "write *.gz to match names, or begin at the root");
         return None;
     }
     if text.split('/').any(|part| part == "..") {
-        check.refuse(
-            path,
-            format!("`{shown}` climbs with `..`"),
-            "write the folder itself",
-        );
+        check.refuse(path, format!("`{shown}` climbs with `..`"), "write the folder itself");
         return None;
     }
     match GlobBuilder::new(&text).literal_separator(true).build() {
@@ -201,11 +186,7 @@ fn pattern(text: String, path: &str, absolute: bool, check: &mut Check<'_>) -> O
         }
         Err(e) => {
             let what = format!("`{shown}` is not a glob: {}", e.kind());
-            check.refuse(
-                path,
-                what,
-                "a special character itself is written in brackets: [*]",
-            );
+            check.refuse(path, what, "a special character itself is written in brackets: [*]");
             None
         }
     }

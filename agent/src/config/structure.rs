@@ -35,11 +35,7 @@ pub(super) fn words(schema: &Value) -> Option<Vec<&str>> {
         return Some(vec![word]);
     }
     let variants = schema.get("oneOf")?.as_array()?;
-    variants
-        .iter()
-        .map(words)
-        .collect::<Option<Vec<_>>>()
-        .map(|w| w.concat())
+    variants.iter().map(words).collect::<Option<Vec<_>>>().map(|w| w.concat())
 }
 
 struct Checker<'p> {
@@ -52,8 +48,7 @@ impl Checker<'_> {
             && scalar.is_null()
         {
             let hint = format!("write {}, or delete the key", wanted(schema));
-            self.problems
-                .add(node.pos, path, "has no value", Some(hint));
+            self.problems.add(node.pos, path, "has no value", Some(hint));
             return None;
         }
         let kind = schema.get("type").and_then(Value::as_str);
@@ -68,8 +63,7 @@ impl Checker<'_> {
                 Some(text) => Some(text.into()),
                 None => {
                     let hint = format!("put it in quotes: \"{}\"", scalar.shown());
-                    self.problems
-                        .add(node.pos, path, "has to be text", Some(hint));
+                    self.problems.add(node.pos, path, "has to be text", Some(hint));
                     None
                 }
             },
@@ -87,10 +81,7 @@ impl Checker<'_> {
 
     fn object(&mut self, node: &Node, schema: &Value, path: &str) -> Option<Value> {
         let empty = Map::new();
-        let known = schema
-            .get("properties")
-            .and_then(Value::as_object)
-            .unwrap_or(&empty);
+        let known = schema.get("properties").and_then(Value::as_object).unwrap_or(&empty);
         if self.is_planned_as_a_whole(node, path) {
             return None;
         }
@@ -106,8 +97,7 @@ impl Checker<'_> {
                     Some(word) => format!("did you mean `{word}`?"),
                     None => format!("known here: {}", list(known.keys().map(String::as_str))),
                 };
-                self.problems
-                    .add(entry.pos, inner, "unknown key", Some(hint));
+                self.problems.add(entry.pos, inner, "unknown key", Some(hint));
                 continue;
             };
             if let Some(value) = self.value(&entry.value, schema, &inner) {
@@ -119,8 +109,7 @@ impl Checker<'_> {
             if node.get(key).is_none() {
                 let example = known.get(key).map(wanted).unwrap_or_default();
                 let what = format!("`{key}` is missing");
-                self.problems
-                    .add(node.pos, path, what, Some(format!("{key}: {example}")));
+                self.problems.add(node.pos, path, what, Some(format!("{key}: {example}")));
             }
         }
         Some(Value::Object(sound))
@@ -145,12 +134,7 @@ impl Checker<'_> {
         let any = Value::Bool(true);
         let schema = schema.get("items").unwrap_or(&any);
         let item = |(n, item)| self.value(item, schema, &format!("{path}[{n}]"));
-        items
-            .iter()
-            .enumerate()
-            .map(item)
-            .map(Option::unwrap_or_default)
-            .collect()
+        items.iter().enumerate().map(item).map(Option::unwrap_or_default).collect()
     }
 
     fn word(&mut self, node: &Node, scalar: &Scalar, known: &[&str], path: &str) -> Option<Value> {
@@ -179,12 +163,7 @@ impl Checker<'_> {
             return Some(number.into());
         }
         let hint = format!("a number from {least} to {most}");
-        self.problems.add(
-            node.pos,
-            path,
-            format!("{number} is out of range"),
-            Some(hint),
-        );
+        self.problems.add(node.pos, path, format!("{number} is out of range"), Some(hint));
         None
     }
 
@@ -193,12 +172,7 @@ impl Checker<'_> {
         if secret && matches!(node.kind, Kind::Scalar(_)) {
             let hint = "a secret does not stand in the configuration: put it in a file and write \
                         {file: /path/to/it}, or {env: NAME} for an environment variable";
-            self.problems.add(
-                node.pos,
-                path,
-                "is not a reference to a secret",
-                Some(hint.into()),
-            );
+            self.problems.add(node.pos, path, "is not a reference to a secret", Some(hint.into()));
             return None;
         }
         let found = match &node.kind {
@@ -208,12 +182,7 @@ impl Checker<'_> {
             Kind::Scalar(scalar) => format!("`{}`", scalar.shown()),
         };
         let what = format!("{found} cannot stand here");
-        self.problems.add(
-            node.pos,
-            path,
-            what,
-            Some(format!("write {}", wanted(schema))),
-        );
+        self.problems.add(node.pos, path, what, Some(format!("write {}", wanted(schema))));
         None
     }
 }
@@ -241,9 +210,7 @@ fn wanted(schema: &Value) -> String {
         Some("object") if schema.get("x-secret").is_some() => "{file: /path/to/it}".into(),
         Some("object") => {
             let known = schema.get("properties").and_then(Value::as_object);
-            let keys = known
-                .map(|k| list(k.keys().map(String::as_str)))
-                .unwrap_or_default();
+            let keys = known.map(|k| list(k.keys().map(String::as_str))).unwrap_or_default();
             format!("keys and values ({keys})")
         }
         _ => "text".into(),
@@ -251,11 +218,7 @@ fn wanted(schema: &Value) -> String {
 }
 
 fn list_plain(items: &[Value]) -> String {
-    items
-        .iter()
-        .map(Value::to_string)
-        .collect::<Vec<_>>()
-        .join(", ")
+    items.iter().map(Value::to_string).collect::<Vec<_>>().join(", ")
 }
 
 /// `a`, `b` or `c`.

@@ -21,14 +21,8 @@ fn good(text: &str) -> Config {
 
 #[track_caller]
 fn refused(text: &str, expected: &str) {
-    let errors = parse(text, "c.yaml", &env)
-        .expect_err("has to be refused")
-        .to_string();
-    assert_eq!(
-        errors,
-        expected.trim_matches('\n'),
-        "\n--- got:\n{errors}\n"
-    );
+    let errors = parse(text, "c.yaml", &env).expect_err("has to be refused").to_string();
+    assert_eq!(errors, expected.trim_matches('\n'), "\n--- got:\n{errors}\n");
 }
 
 /// The text behind a minimal configuration.
@@ -37,9 +31,7 @@ fn with(text: &str) -> String {
 }
 
 fn example(name: &str) -> Config {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR"))
-        .join("../config")
-        .join(name);
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../config").join(name);
     load(&path, &env).unwrap_or_else(|e| panic!("{e}"))
 }
 
@@ -66,17 +58,8 @@ mod accepted {
         assert_eq!(c.seal.heartbeat, Duration::from_secs(300));
         assert_eq!(c.seal.batch.max_age, Duration::from_secs(60));
         assert_eq!(c.limits.memory.to_string(), "32MiB");
-        assert_eq!(
-            c.log,
-            Log {
-                level: LogLevel::Info,
-                format: LogFormat::Json
-            }
-        );
-        assert_eq!(
-            c.sinks[0].archive,
-            Archive::Directory("/srv/archive".into())
-        );
+        assert_eq!(c.log, Log { level: LogLevel::Info, format: LogFormat::Json });
+        assert_eq!(c.sinks[0].archive, Archive::Directory("/srv/archive".into()));
         assert_eq!(c.governance, None);
     }
 
@@ -108,37 +91,18 @@ journal: {key: {generate: true}}
 redact: {token_key: {env: TK}}
 ",
         );
-        let Archive::S3(s3) = &c.sinks[0].archive else {
-            panic!("not S3")
-        };
+        let Archive::S3(s3) = &c.sinks[0].archive else { panic!("not S3") };
         assert_eq!((s3.bucket.as_str(), s3.prefix.as_str()), ("audit-logs", ""));
         assert_eq!(s3.endpoint.as_deref(), Some("http://127.0.0.1:8080"));
         assert!(s3.path_style && s3.checksums == Checksums::WhenRequired);
         let credentials = s3.credentials.as_ref().unwrap();
         assert_eq!(credentials.access_key, SecretRef::Env("AK".into()));
         assert_eq!(c.seal.codec, Codec::Zstd(3));
-        assert_eq!(
-            c.seal.batch.max_bytes.to_string(),
-            "16MiB",
-            "kept beside one's own max_age"
-        );
+        assert_eq!(c.seal.batch.max_bytes.to_string(), "16MiB", "kept beside one's own max_age");
         let key = SecretRef::File("/k".into());
-        assert_eq!(
-            c.seal.recipients,
-            [Recipient::Aes {
-                name: "dev".into(),
-                key
-            }]
-        );
-        assert_eq!(
-            c.journal.key,
-            JournalKey::Beside("/var/lib/sealtail/journal.key".into())
-        );
-        assert_eq!(
-            c.redact.token_key,
-            SecretRef::Env("TK".into()),
-            "replaces the default whole"
-        );
+        assert_eq!(c.seal.recipients, [Recipient::Aes { name: "dev".into(), key }]);
+        assert_eq!(c.journal.key, JournalKey::Beside("/var/lib/sealtail/journal.key".into()));
+        assert_eq!(c.redact.token_key, SecretRef::Env("TK".into()), "replaces the default whole");
     }
 
     #[test]
@@ -159,9 +123,7 @@ redact: {token_key: {env: TK}}
             "O" => Some("a\nredact: {mask: false}".into()),
             _ => env(name),
         };
-        let errors = parse(&with("origin: ${O}\n"), "c", &inject)
-            .unwrap_err()
-            .to_string();
+        let errors = parse(&with("origin: ${O}\n"), "c", &inject).unwrap_err().to_string();
         assert!(errors.contains("`${O}` has a character"), "{errors}");
     }
 
@@ -299,16 +261,10 @@ c.yaml:9:27: sinks[2].type: the Datadog sink is not available yet in this versio
         let mut text = String::from("a0: &a0 [x, x, x, x, x, x, x, x, x, x]\n");
         for n in 1..10 {
             let m = n - 1;
-            text.push_str(&format!(
-                "a{n}: &a{n} [{}]\n",
-                vec![format!("*a{m}"); 10].join(", ")
-            ));
+            text.push_str(&format!("a{n}: &a{n} [{}]\n", vec![format!("*a{m}"); 10].join(", ")));
         }
         let errors = parse(&text, "c.yaml", &env).unwrap_err().to_string();
-        assert!(
-            errors.contains("more values than a configuration can have"),
-            "{errors}"
-        );
+        assert!(errors.contains("more values than a configuration can have"), "{errors}");
         let deep = "[".repeat(100);
         let errors = parse(&deep, "c.yaml", &env).unwrap_err().to_string();
         assert!(errors.contains("nested too deeply"), "{errors}");
@@ -397,9 +353,7 @@ c.yaml:3:49: seal.recipients[1]: needs exactly one of `rsa` and `aes`
 
     #[test]
     fn a_file_that_cannot_be_read() {
-        let errors = load(Path::new("/nonexistent/c.yaml"), &env)
-            .unwrap_err()
-            .to_string();
+        let errors = load(Path::new("/nonexistent/c.yaml"), &env).unwrap_err().to_string();
         assert!(
             errors.starts_with("/nonexistent/c.yaml: cannot be read: No such file"),
             "{errors}"
@@ -408,10 +362,7 @@ c.yaml:3:49: seal.recipients[1]: needs exactly one of `rsa` and `aes`
         let file = dir.path().join("c.yaml");
         std::fs::write(&file, b"origin: \xff").unwrap();
         let errors = load(&file, &env).unwrap_err().to_string();
-        assert!(
-            errors.ends_with("is not UTF-8 (from byte 8 on)"),
-            "{errors}"
-        );
+        assert!(errors.ends_with("is not UTF-8 (from byte 8 on)"), "{errors}");
     }
 
     #[test]
@@ -420,9 +371,7 @@ c.yaml:3:49: seal.recipients[1]: needs exactly one of `rsa` and `aes`
             Path::new(env!("CARGO_MANIFEST_DIR")).join("../config/sealtail.yaml"),
         )
         .unwrap();
-        let flips = [
-            b'{', b'[', b':', b'-', b'"', b'$', b'\n', b' ', b'&', b'*', b'9', b'\t',
-        ];
+        let flips = [b'{', b'[', b':', b'-', b'"', b'$', b'\n', b' ', b'&', b'*', b'9', b'\t'];
         for (n, at) in (0..text.len()).step_by(7).enumerate() {
             let mut bytes = text.clone().into_bytes();
             bytes[at] = flips[n % flips.len()];
@@ -449,19 +398,13 @@ mod governance {
 "#;
 
     fn under_the_key(beside: &str) -> String {
-        format!(
-            "governance: {}{beside}",
-            DOCUMENT.replace('\n', "\n  ").trim_end()
-        ) + "\n"
+        format!("governance: {}{beside}", DOCUMENT.replace('\n', "\n  ").trim_end()) + "\n"
     }
 
     #[test]
     fn the_document_alone_is_a_whole_configuration() {
         let shipped = include_str!("../../../config/governance.json");
-        assert_eq!(
-            shipped, DOCUMENT,
-            "the example is the document, byte for byte"
-        );
+        assert_eq!(shipped, DOCUMENT, "the example is the document, byte for byte");
         let c = good(DOCUMENT);
         let g = c.governance.as_ref().unwrap();
         assert_eq!(g.message_storage_days, Some(30));
@@ -471,41 +414,22 @@ mod governance {
         assert_eq!(g.tags(), tags.map(|(k, v)| (k.to_owned(), v.to_owned())));
         assert_eq!(c.sinks.len(), 1);
         assert_eq!(c.sinks[0].name.as_str(), "archive");
-        assert_eq!(
-            c.sinks[0].archive.url(),
-            "s3://enterprise-audit-logs/whatsapp/"
-        );
+        assert_eq!(c.sinks[0].archive.url(), "s3://enterprise-audit-logs/whatsapp/");
         assert!(!c.redact.include_payload);
         assert_eq!(c.log.level, LogLevel::Info);
-        assert_eq!(
-            c.seal.signing_key,
-            SecretRef::File("/etc/sealtail/signing.key".into())
-        );
-        let folder = DOCUMENT.replace(
-            "s3://enterprise-audit-logs/whatsapp/",
-            "file:///srv/archive",
-        );
-        assert_eq!(
-            good(&folder).sinks[0].archive,
-            Archive::Directory("/srv/archive".into())
-        );
+        assert_eq!(c.seal.signing_key, SecretRef::File("/etc/sealtail/signing.key".into()));
+        let folder =
+            DOCUMENT.replace("s3://enterprise-audit-logs/whatsapp/", "file:///srv/archive");
+        assert_eq!(good(&folder).sinks[0].archive, Archive::Directory("/srv/archive".into()));
     }
 
     #[test]
     fn what_is_written_beside_it_wins_where_it_asks_for_no_less() {
-        let c = good(&under_the_key(
-            "\nlog: {level: debug}\njournal: {max_bytes: 2GiB}\n",
-        ));
+        let c = good(&under_the_key("\nlog: {level: debug}\njournal: {max_bytes: 2GiB}\n"));
         assert_eq!(c.log.level, LogLevel::Debug);
-        assert_eq!(
-            c.sinks[0].archive.url(),
-            "s3://enterprise-audit-logs/whatsapp/"
-        );
+        assert_eq!(c.sinks[0].archive.url(), "s3://enterprise-audit-logs/whatsapp/");
         let report = render_check(&c, &env);
-        assert!(
-            report.contains("log_level: info: log.level: debug beside it wins"),
-            "{report}"
-        );
+        assert!(report.contains("log_level: info: log.level: debug beside it wins"), "{report}");
         let text = under_the_key(
             "\nsinks: [{name: x, type: archive, url: 's3://enterprise-audit-logs/whatsapp', path_style: true}]\n",
         );
@@ -532,10 +456,7 @@ c.yaml:6:42: redact.profile: mask-only keeps names and message content, `pii_red
         let text = DOCUMENT
             .replace("AES-256-GCM", "AES-128-CBC")
             .replace("\"pii_redaction\": true", "\"pii_redaction\": false")
-            .replace(
-                "s3://enterprise-audit-logs/whatsapp/",
-                "splunk+https://splunk.example:8088",
-            )
+            .replace("s3://enterprise-audit-logs/whatsapp/", "splunk+https://splunk.example:8088")
             .replace(": 30,", ": 0,")
             .replace("log_level\": \"info", "log_level\": \"verbose");
         refused(
@@ -553,15 +474,10 @@ c.yaml:4:65: compliance_logging.destination: the Splunk sink is not available ye
     s3://bucket/prefix/ or file:///var/lib/sealtail/archive
 ",
         );
-        let text = DOCUMENT.replace(
-            "s3://enterprise-audit-logs/whatsapp/",
-            "datadog://datadoghq.eu",
-        );
+        let text =
+            DOCUMENT.replace("s3://enterprise-audit-logs/whatsapp/", "datadog://datadoghq.eu");
         let errors = parse(&text, "c", &env).unwrap_err().to_string();
-        assert!(
-            errors.contains("the Datadog sink is not available yet"),
-            "{errors}"
-        );
+        assert!(errors.contains("the Datadog sink is not available yet"), "{errors}");
         let typo = DOCUMENT.replace("retention_policy", "retention_polcy");
         refused(
             &typo,
@@ -576,10 +492,7 @@ c.yaml:4:65: compliance_logging.destination: the Splunk sink is not available ye
         let c = good(&text);
         assert!(c.redact.clear);
         let report = render_check(&c, &env);
-        assert!(
-            report.contains("Personal data is shipped in clear"),
-            "{report}"
-        );
+        assert!(report.contains("Personal data is shipped in clear"), "{report}");
     }
 
     #[test]
@@ -619,12 +532,7 @@ mod report {
 
     #[test]
     fn it_is_a_configuration_that_means_the_same() {
-        for name in [
-            "sealtail.yaml",
-            "systemd.yaml",
-            "quickstart.yaml",
-            "governance.json",
-        ] {
+        for name in ["sealtail.yaml", "systemd.yaml", "quickstart.yaml", "governance.json"] {
             let first = example(name);
             let again = good(&render_check(&first, &env));
             assert_eq!(first.effective, again.effective, "{name}");
@@ -647,18 +555,8 @@ mod report {
     #[test]
     fn bounds_add_up_to_the_budget() {
         let l = good(MINIMAL).limits;
-        let parts = [
-            l.read_buffer,
-            l.joiners,
-            l.journal_block,
-            l.seal,
-            l.upload,
-            l.spare(),
-        ];
-        assert_eq!(
-            parts.iter().map(|s| s.bytes()).sum::<u64>(),
-            l.memory.bytes()
-        );
+        let parts = [l.read_buffer, l.joiners, l.journal_block, l.seal, l.upload, l.spare()];
+        assert_eq!(parts.iter().map(|s| s.bytes()).sum::<u64>(), l.memory.bytes());
         let report = render_check(&good(MINIMAL), &env);
         for words in [
             "At most 32MiB in buffers (limits.memory)",
@@ -690,24 +588,15 @@ mod report {
         assert_eq!(states, [Open(0o644), Present, Missing, Present]);
         let report = render_check(&c, &env);
         assert!(report.contains("signing.key is MISSING"), "{report}");
-        assert!(
-            report.contains("anybody can read it (mode 0644): chmod 0600"),
-            "{report}"
-        );
-        assert!(
-            report.contains(&format!("sealtail keygen {}", dir.path().display())),
-            "{report}"
-        );
+        assert!(report.contains("anybody can read it (mode 0644): chmod 0600"), "{report}");
+        assert!(report.contains(&format!("sealtail keygen {}", dir.path().display())), "{report}");
         assert!(!report.contains("hunter2"), "{report}");
     }
 
     #[test]
     fn a_key_beside_the_journal_is_explained() {
         let report = render_check(&good(&with("journal: {key: {generate: true}}\n")), &env);
-        assert!(
-            report.contains("not a stolen volume that holds both"),
-            "{report}"
-        )
+        assert!(report.contains("not a stolen volume that holds both"), "{report}")
     }
 }
 
@@ -719,10 +608,7 @@ mod schema_text {
         let schema: serde_json::Value = serde_json::from_str(&schema()).unwrap();
         let config = &schema["oneOf"][0];
         assert_eq!(config["additionalProperties"], false);
-        assert_eq!(
-            config["properties"]["journal"]["properties"]["max_bytes"]["default"],
-            "1GiB"
-        );
+        assert_eq!(config["properties"]["journal"]["properties"]["max_bytes"]["default"], "1GiB");
         let sink = &config["properties"]["sinks"]["items"];
         assert_eq!(sink["required"], serde_json::json!(["name", "type", "url"]));
         assert!(schema["oneOf"][1]["properties"]["retention_policy"].is_object());
@@ -730,16 +616,10 @@ mod schema_text {
     }
 
     fn undescribed(schema: &serde_json::Value, path: &str) {
-        assert!(
-            !schema.to_string().contains("\"null\""),
-            "null is refused, so it is not in it"
-        );
+        assert!(!schema.to_string().contains("\"null\""), "null is refused, so it is not in it");
         for (key, property) in schema["properties"].as_object().into_iter().flatten() {
             let path = format!("{path}.{key}");
-            assert!(
-                property["description"].is_string(),
-                "{path} has no description"
-            );
+            assert!(property["description"].is_string(), "{path} has no description");
             undescribed(property, &path);
             undescribed(&property["items"], &path);
         }

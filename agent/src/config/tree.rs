@@ -105,9 +105,7 @@ impl Scalar {
     pub(super) fn as_text(&self) -> Option<&str> {
         let other = self.is_null()
             || self.as_bool().is_some()
-            || self
-                .text
-                .starts_with(|c: char| c.is_ascii_digit() || "+-.".contains(c))
+            || self.text.starts_with(|c: char| c.is_ascii_digit() || "+-.".contains(c))
                 && self.text.parse::<f64>().is_ok();
         (self.written.is_some() || !self.plain || !other).then_some(&self.text)
     }
@@ -116,10 +114,7 @@ impl Scalar {
 impl Node {
     /// An empty map at a place, to be filled.
     pub(super) fn map(pos: Pos, entries: Vec<Entry>) -> Self {
-        Self {
-            pos,
-            kind: Kind::Map(entries),
-        }
+        Self { pos, kind: Kind::Map(entries) }
     }
 
     pub(super) fn entries(&self) -> &[Entry] {
@@ -144,10 +139,7 @@ impl Node {
     }
 
     pub(super) fn get(&self, key: &str) -> Option<&Self> {
-        self.entries()
-            .iter()
-            .find(|e| e.key == key)
-            .map(|e| &e.value)
+        self.entries().iter().find(|e| e.key == key).map(|e| &e.value)
     }
 
     /// The value at a path like `sinks[1].url`.
@@ -197,23 +189,17 @@ enum Step<'a> {
 }
 
 fn steps(path: &str) -> impl Iterator<Item = Step<'_>> {
-    path.split(['.', '['])
-        .filter(|s| !s.is_empty())
-        .map(
-            |step| match step.strip_suffix(']').and_then(|n| n.parse().ok()) {
-                Some(index) => Step::Item(index),
-                None => Step::Key(step),
-            },
-        )
+    path.split(['.', '[']).filter(|s| !s.is_empty()).map(|step| {
+        match step.strip_suffix(']').and_then(|n| n.parse().ok()) {
+            Some(index) => Step::Item(index),
+            None => Step::Key(step),
+        }
+    })
 }
 
 /// Joins a key to a path: `sinks[1]` and `url` make `sinks[1].url`.
 pub(super) fn join(path: &str, key: &str) -> String {
-    if path.is_empty() {
-        key.to_owned()
-    } else {
-        format!("{path}.{key}")
-    }
+    if path.is_empty() { key.to_owned() } else { format!("{path}.{key}") }
 }
 
 const QUOTE_VARIABLES: &str = "inside {…} and […] a variable stands in quotes: \"${NAME}\"";
@@ -235,35 +221,17 @@ pub(super) fn read(text: &str, source: Source, problems: &mut Problems) -> Optio
             Err(e) => {
                 let (line, column) = (e.marker().line(), e.marker().col() + 1);
                 let near = text.lines().skip(line.saturating_sub(2)).take(2);
-                let hint = near
-                    .filter(|l| l.contains("${"))
-                    .map(|_| QUOTE_VARIABLES.into())
-                    .next();
+                let hint = near.filter(|l| l.contains("${")).map(|_| QUOTE_VARIABLES.into()).next();
                 let what = format!("not valid YAML: {}", e.info());
-                builder.problems.add(
-                    Pos {
-                        source,
-                        line,
-                        column,
-                    },
-                    "",
-                    what,
-                    hint,
-                );
+                builder.problems.add(Pos { source, line, column }, "", what, hint);
                 return None;
             }
         };
         builder.event(event, span)?;
     }
     if builder.root.is_none() {
-        let pos = Pos {
-            source,
-            line: 1,
-            column: 1,
-        };
-        builder
-            .problems
-            .add(pos, "", "there is nothing in it", None);
+        let pos = Pos { source, line: 1, column: 1 };
+        builder.problems.add(pos, "", "there is nothing in it", None);
     }
     builder.root
 }
@@ -292,11 +260,8 @@ struct Builder<'p> {
 impl Builder<'_> {
     /// Takes one event; `None` when reading has to stop.
     fn event(&mut self, event: Event<'_>, span: Span) -> Option<()> {
-        let pos = Pos {
-            source: self.source,
-            line: span.start.line(),
-            column: span.start.col() + 1,
-        };
+        let pos =
+            Pos { source: self.source, line: span.start.line(), column: span.start.col() + 1 };
         match event {
             Event::Nothing | Event::StreamStart | Event::StreamEnd | Event::DocumentEnd => Some(()),
             Event::DocumentStart(_) => match self.root {
@@ -308,18 +273,8 @@ impl Builder<'_> {
                     return self.stop(pos, "YAML tags (`!…`) are not taken here");
                 }
                 let plain = style == ScalarStyle::Plain;
-                let scalar = Scalar {
-                    text: text.into_owned(),
-                    written: None,
-                    plain,
-                };
-                self.close(
-                    Node {
-                        pos,
-                        kind: Kind::Scalar(scalar),
-                    },
-                    anchor,
-                )
+                let scalar = Scalar { text: text.into_owned(), written: None, plain };
+                self.close(Node { pos, kind: Kind::Scalar(scalar) }, anchor)
             }
             Event::SequenceStart(anchor, tag) => {
                 self.begin(pos, anchor, tag.is_some(), Filled::List(Vec::new()))
@@ -333,13 +288,7 @@ impl Builder<'_> {
                     Filled::List(items) => Kind::List(items),
                     Filled::Map(entries, _) => Kind::Map(entries),
                 };
-                self.close(
-                    Node {
-                        pos: open.pos,
-                        kind,
-                    },
-                    open.anchor,
-                )
+                self.close(Node { pos: open.pos, kind }, open.anchor)
             }
             Event::Alias(anchor) => {
                 let Some(node) = self.anchors.get(&anchor).cloned() else {
@@ -361,11 +310,7 @@ impl Builder<'_> {
         if self.open.len() >= MAX_DEPTH {
             return self.stop(pos, "nested too deeply");
         }
-        self.open.push(Open {
-            pos,
-            anchor,
-            filled,
-        });
+        self.open.push(Open { pos, anchor, filled });
         Some(())
     }
 
@@ -395,14 +340,9 @@ impl Builder<'_> {
                             format!("this key is on line {line} already"),
                             Some("keep one of the two".into()),
                         ),
-                        None => entries.push(Entry {
-                            key,
-                            pos,
-                            value: Node {
-                                pos: node.pos,
-                                kind,
-                            },
-                        }),
+                        None => {
+                            entries.push(Entry { key, pos, value: Node { pos: node.pos, kind } })
+                        }
                     }
                 }
                 (None, Kind::Scalar(key)) if key.plain && key.text == "<<" => {
@@ -418,13 +358,10 @@ impl Builder<'_> {
     /// The path of the innermost list or map that is open.
     fn path(&self) -> String {
         let (_, outer) = self.open.split_last().unzip();
-        outer
-            .unwrap_or(&[])
-            .iter()
-            .fold(String::new(), |path, open| match &open.filled {
-                Filled::List(items) => format!("{path}[{}]", items.len()),
-                Filled::Map(_, pending) => join(&path, pending.as_ref().map_or("?", |(k, _)| k)),
-            })
+        outer.unwrap_or(&[]).iter().fold(String::new(), |path, open| match &open.filled {
+            Filled::List(items) => format!("{path}[{}]", items.len()),
+            Filled::Map(_, pending) => join(&path, pending.as_ref().map_or("?", |(k, _)| k)),
+        })
     }
 
     fn stop(&mut self, pos: Pos, what: &str) -> Option<()> {

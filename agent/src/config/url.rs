@@ -29,14 +29,12 @@ impl ArchiveUrl {
         match text.split_once("://") {
             Some(("s3", rest)) => s3(rest),
             Some(("file", rest)) => directory(rest),
-            Some(("splunk+https" | "splunk", _)) => wrong(
-                "the Splunk sink is not available yet in this version",
-                EXAMPLES,
-            ),
-            Some(("datadog", _)) => wrong(
-                "the Datadog sink is not available yet in this version",
-                EXAMPLES,
-            ),
+            Some(("splunk+https" | "splunk", _)) => {
+                wrong("the Splunk sink is not available yet in this version", EXAMPLES)
+            }
+            Some(("datadog", _)) => {
+                wrong("the Datadog sink is not available yet in this version", EXAMPLES)
+            }
             Some(("http" | "https", _)) => wrong(
                 "is no URL of an archive",
                 "a server that speaks S3 is named by `endpoint`, the bucket by url: s3://bucket/prefix/",
@@ -71,9 +69,7 @@ fn s3(rest: &str) -> Result<ArchiveUrl, Wrong> {
     let prefix = prefix.strip_suffix('/').unwrap_or(prefix);
     let safe = |part: &str| {
         !matches!(part, "" | "." | "..")
-            && part
-                .bytes()
-                .all(|b| b.is_ascii_alphanumeric() || b"!_.*'()-=".contains(&b))
+            && part.bytes().all(|b| b.is_ascii_alphanumeric() || b"!_.*'()-=".contains(&b))
     };
     if !prefix.is_empty() && !prefix.split('/').all(safe) {
         return wrong(
@@ -81,10 +77,7 @@ fn s3(rest: &str) -> Result<ArchiveUrl, Wrong> {
             "parts of letters, digits and !-_.*'()= joined by `/`: s3://audit-logs/whatsapp/",
         );
     }
-    Ok(ArchiveUrl::S3 {
-        bucket: bucket.to_owned(),
-        prefix: prefix.to_owned(),
-    })
+    Ok(ArchiveUrl::S3 { bucket: bucket.to_owned(), prefix: prefix.to_owned() })
 }
 
 /// The path is taken as it stands: nothing is percent-decoded.
@@ -92,16 +85,10 @@ fn directory(rest: &str) -> Result<ArchiveUrl, Wrong> {
     let path = Path::new(rest);
     let plain = |c| matches!(c, Component::RootDir | Component::Normal(_));
     if !path.is_absolute() {
-        return wrong(
-            "is not absolute",
-            "three slashes: file:///var/lib/sealtail/archive",
-        );
+        return wrong("is not absolute", "three slashes: file:///var/lib/sealtail/archive");
     }
     if !path.components().all(plain) || path.file_name().is_none() || rest.contains('\0') {
-        return wrong(
-            "is no folder for an archive",
-            "file:///var/lib/sealtail/archive",
-        );
+        return wrong("is no folder for an archive", "file:///var/lib/sealtail/archive");
     }
     if rest.contains(['%', '?', '#']) {
         return wrong(
@@ -135,9 +122,7 @@ pub(super) fn endpoint(text: &str, allow_insecure: bool) -> Result<(), Wrong> {
         Some(v6) => v6.parse::<IpAddr>().is_ok(),
         None => {
             !host.is_empty()
-                && host
-                    .bytes()
-                    .all(|b| b.is_ascii_alphanumeric() || b".-_".contains(&b))
+                && host.bytes().all(|b| b.is_ascii_alphanumeric() || b".-_".contains(&b))
         }
     };
     if !numeric || !named {
@@ -159,26 +144,17 @@ mod tests {
     use super::*;
 
     fn s3(bucket: &str, prefix: &str) -> ArchiveUrl {
-        ArchiveUrl::S3 {
-            bucket: bucket.into(),
-            prefix: prefix.into(),
-        }
+        ArchiveUrl::S3 { bucket: bucket.into(), prefix: prefix.into() }
     }
 
     #[test]
     fn archives() {
         let parse = |text| ArchiveUrl::parse(text).unwrap();
-        assert_eq!(
-            parse("s3://audit-logs/whatsapp/"),
-            s3("audit-logs", "whatsapp")
-        );
+        assert_eq!(parse("s3://audit-logs/whatsapp/"), s3("audit-logs", "whatsapp"));
         assert_eq!(parse("s3://audit-logs"), s3("audit-logs", ""));
         assert_eq!(parse("s3://audit-logs/"), s3("audit-logs", ""));
         assert_eq!(parse("s3://a.b-3/x/y=1"), s3("a.b-3", "x/y=1"));
-        assert_eq!(
-            parse("file:///srv/a/"),
-            ArchiveUrl::Directory("/srv/a".into())
-        );
+        assert_eq!(parse("file:///srv/a/"), ArchiveUrl::Directory("/srv/a".into()));
     }
 
     #[test]

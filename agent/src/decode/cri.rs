@@ -33,12 +33,7 @@ pub(crate) fn parse(raw: &[u8]) -> Option<Part<'_>> {
         [b'F'] | [b'F', b':', ..] => false,
         _ => return None,
     };
-    Some(Part {
-        text,
-        stream,
-        time: Some(time),
-        more,
-    })
+    Some(Part { text, stream, time: Some(time), more })
 }
 
 /// Splits at the first space.
@@ -53,13 +48,8 @@ fn timestamp(text: &[u8]) -> Option<&str> {
     if text.len() < form.len() + 1 || text.len() > LONGEST_TIME {
         return None;
     }
-    let fits = text.iter().zip(form).all(|(b, f)| {
-        if *f == b'0' {
-            b.is_ascii_digit()
-        } else {
-            b == f
-        }
-    });
+    let fits =
+        text.iter().zip(form).all(|(b, f)| if *f == b'0' { b.is_ascii_digit() } else { b == f });
     if !fits {
         return None;
     }
@@ -77,14 +67,8 @@ mod tests {
         assert_eq!((part.stream, part.more), (Stream::Stdout, true));
         assert_eq!(part.time, Some("2024-11-04T13:02:44.7Z"));
         let part = parse(b"2024-11-04T13:02:44.625123456+00:00 stderr F:a:b x y").unwrap();
-        assert_eq!(
-            (part.text, part.stream, part.more),
-            (&b"x y"[..], Stream::Stderr, false)
-        );
-        for empty in [
-            &b"2024-11-04T13:02:44Z stdout F "[..],
-            b"2024-11-04T13:02:44Z stdout F",
-        ] {
+        assert_eq!((part.text, part.stream, part.more), (&b"x y"[..], Stream::Stderr, false));
+        for empty in [&b"2024-11-04T13:02:44Z stdout F "[..], b"2024-11-04T13:02:44Z stdout F"] {
             assert_eq!(parse(empty).unwrap().text, b"");
         }
     }

@@ -35,12 +35,7 @@ pub(crate) fn parse<'a>(raw: &'a [u8], scratch: &'a mut Vec<u8>) -> Option<Part<
         Some((b'\n', text)) => (text, false),
         _ => (text, !fast.ended),
     };
-    Some(Part {
-        text,
-        stream: fast.stream,
-        time: fast.time,
-        more,
-    })
+    Some(Part { text, stream: fast.stream, time: fast.time, more })
 }
 
 /// Where the value of `log` stands.
@@ -93,12 +88,7 @@ fn fields<'a>(raw: &'a [u8], scratch: &mut Vec<u8>) -> Option<Fields<'a>> {
         }
     }
     let (log, ended) = log?;
-    Some(Fields {
-        log,
-        ended,
-        stream: stream?,
-        time,
-    })
+    Some(Fields { log, ended, stream: stream?, time })
 }
 
 /// A name of a stream; others are not what Docker writes.
@@ -184,9 +174,9 @@ fn unicode<'a>(rest: &'a [u8], out: &mut Vec<u8>) -> Option<&'a [u8]> {
 
 fn hex4(text: &[u8]) -> Option<(u32, &[u8])> {
     let (digits, rest) = text.split_at_checked(4)?;
-    let value = digits.iter().try_fold(0, |value, digit| {
-        Some(value * 16 + char::from(*digit).to_digit(16)?)
-    })?;
+    let value = digits
+        .iter()
+        .try_fold(0, |value, digit| Some(value * 16 + char::from(*digit).to_digit(16)?))?;
     Some((value, rest))
 }
 
@@ -243,12 +233,7 @@ fn slow<'a>(raw: &'a [u8], scratch: &mut Vec<u8>) -> Option<Fields<'a>> {
     };
     scratch.clear();
     scratch.extend_from_slice(record.log.as_bytes());
-    Some(Fields {
-        log: Text::Scratch,
-        ended: false,
-        stream,
-        time: record.time,
-    })
+    Some(Fields { log: Text::Scratch, ended: false, stream, time: record.time })
 }
 
 #[cfg(test)]
@@ -266,12 +251,7 @@ mod tests {
     fn plain_part_and_attrs() {
         assert_eq!(
             part(r#"{"log":"hello\n","stream":"stdout","time":"2019-01-01T11:11:11.1Z"}"#),
-            Some((
-                "hello".into(),
-                Stream::Stdout,
-                Some("2019-01-01T11:11:11.1Z".into()),
-                false
-            ))
+            Some(("hello".into(), Stream::Stdout, Some("2019-01-01T11:11:11.1Z".into()), false))
         );
         let (text, _, _, more) = part(r#"{"log":"half","stream":"stderr","time":"t"}"#).unwrap();
         assert_eq!((text.as_str(), more), ("half", true));

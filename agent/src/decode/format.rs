@@ -37,19 +37,13 @@ impl FormatChoice {
     /// Decided by the file's first lines.
     #[must_use]
     pub fn auto() -> Self {
-        Self {
-            decided: None,
-            open: SETTLED,
-        }
+        Self { decided: None, open: SETTLED }
     }
 
     /// As the configuration says.
     #[must_use]
     pub fn fixed(format: Format) -> Self {
-        Self {
-            decided: Some(format),
-            open: 0,
-        }
+        Self { decided: Some(format), open: 0 }
     }
 
     /// What the file is taken for so far.
@@ -93,12 +87,7 @@ impl FormatChoice {
             Some(Format::Cri) => cri::parse(raw),
             Some(Format::Text | Format::Json) | None => None,
         };
-        part.unwrap_or(Part {
-            text: raw,
-            stream: Stream::None,
-            time: None,
-            more: false,
-        })
+        part.unwrap_or(Part { text: raw, stream: Stream::None, time: None, more: false })
     }
 
     fn decide(&mut self, raw: &[u8], scratch: &mut Vec<u8>) {

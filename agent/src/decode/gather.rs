@@ -150,23 +150,7 @@ enum Level {
 fn statement(text: &[u8]) -> Option<(u32, Level)> {
     // `2023-10-18 14:53:56.152 UTC [14344] ERROR:  …`: most lines end here.
     match text {
-        [
-            b'0'..=b'9',
-            _,
-            _,
-            _,
-            b'-',
-            _,
-            _,
-            b'-',
-            _,
-            _,
-            b' ',
-            _,
-            _,
-            b':',
-            ..,
-        ] => {}
+        [b'0'..=b'9', _, _, _, b'-', _, _, b'-', _, _, b' ', _, _, b':', ..] => {}
         _ => return None,
     }
     let head = text.get(..text.len().min(64))?;

@@ -77,18 +77,9 @@ impl Join {
             self.emit(Some(CutReason::OverLong), gather, run);
         }
         if !self.is_open() && !part.more {
-            let cut = Cut {
-                before: std::mem::take(&mut self.before),
-                after: None,
-            };
+            let cut = Cut { before: std::mem::take(&mut self.before), after: None };
             let text = without_cr(part.text);
-            let line = Line {
-                text,
-                stream: self.stream,
-                time: part.time,
-                span,
-                cut,
-            };
+            let line = Line { text, stream: self.stream, time: part.time, span, cut };
             gather::pass(gather, &line, &[range], run);
             return;
         }
@@ -119,18 +110,11 @@ impl Join {
     ) {
         let text = std::mem::take(&mut self.text);
         let line = Line {
-            text: if why.is_none() {
-                without_cr(&text)
-            } else {
-                &text
-            },
+            text: if why.is_none() { without_cr(&text) } else { &text },
             stream: self.stream,
             time: (!self.time.is_empty()).then_some(self.time.as_str()),
             span: self.span,
-            cut: Cut {
-                before: self.before,
-                after: why,
-            },
+            cut: Cut { before: self.before, after: why },
         };
         gather::pass(gather, &line, &self.ranges, run);
         self.before = why.is_some();

@@ -97,12 +97,7 @@ pub(crate) struct Limits {
 
 impl Shared {
     pub(crate) fn new(limits: Limits) -> Self {
-        Self {
-            unescaped: Vec::new(),
-            pool: Vec::new(),
-            held: 0,
-            limits,
-        }
+        Self { unescaped: Vec::new(), pool: Vec::new(), held: 0, limits }
     }
 
     /// An empty buffer, used before if there is one.
@@ -167,10 +162,7 @@ pub(crate) struct Run<'r, 'o> {
 
 impl Decoder {
     pub(crate) fn new(format: FormatChoice) -> Self {
-        Self {
-            format,
-            ..Self::default()
-        }
+        Self { format, ..Self::default() }
     }
 
     /// A whole raw line, without its newline, whose framing spans `span`.
@@ -182,27 +174,13 @@ impl Decoder {
             if cut.more {
                 self.join(cut.stream).before = true;
             }
-            self.emit_piece(
-                raw,
-                cut.stream,
-                None,
-                span,
-                Cut {
-                    before: true,
-                    after,
-                },
-                run,
-            );
+            self.emit_piece(raw, cut.stream, None, span, Cut { before: true, after }, run);
             return;
         }
         let mut scratch = std::mem::take(&mut run.shared.unescaped);
         let part = self.format.part(raw, &mut scratch);
-        let range = Held {
-            file,
-            start: span.start,
-            len: span.end - span.start,
-            stream: part.stream,
-        };
+        let range =
+            Held { file, start: span.start, len: span.end - span.start, stream: part.stream };
         self.part(&part, span, range, run);
         run.shared.unescaped = scratch;
     }
@@ -218,15 +196,9 @@ impl Decoder {
                 (Some(Format::Cri), Some(part)) => {
                     time = part.time;
                     text = part.text;
-                    RawCut {
-                        stream: part.stream,
-                        more: part.more,
-                    }
+                    RawCut { stream: part.stream, more: part.more }
                 }
-                _ => RawCut {
-                    stream: Stream::None,
-                    more: false,
-                },
+                _ => RawCut { stream: Stream::None, more: false },
             },
         };
         self.cut = Some(cut);
@@ -235,25 +207,11 @@ impl Decoder {
         if let Some(join) = self.joins[slot(cut.stream)].as_deref_mut() {
             before |= std::mem::take(&mut join.before);
             if join.is_open() {
-                join.emit(
-                    Some(CutReason::OverLong),
-                    &mut self.gathers[slot(cut.stream)],
-                    run,
-                );
+                join.emit(Some(CutReason::OverLong), &mut self.gathers[slot(cut.stream)], run);
                 before = true;
             }
         }
-        self.emit_piece(
-            text,
-            cut.stream,
-            time,
-            span,
-            Cut {
-                before,
-                after: Some(after),
-            },
-            run,
-        );
+        self.emit_piece(text, cut.stream, time, span, Cut { before, after: Some(after) }, run);
     }
 
     fn emit_piece(
@@ -265,18 +223,8 @@ impl Decoder {
         cut: Cut,
         run: &mut Run,
     ) {
-        let text = if cut.after.is_none() {
-            without_cr(text)
-        } else {
-            text
-        };
-        let line = Line {
-            text,
-            stream,
-            time,
-            span,
-            cut,
-        };
+        let text = if cut.after.is_none() { without_cr(text) } else { text };
+        let line = Line { text, stream, time, span, cut };
         gather::pass(&mut self.gathers[slot(stream)], &line, &[], run);
     }
 
@@ -293,13 +241,7 @@ impl Decoder {
             None => {
                 let text = without_cr(part.text);
                 let cut = Cut::default();
-                let line = Line {
-                    text,
-                    stream: part.stream,
-                    time: part.time,
-                    span,
-                    cut,
-                };
+                let line = Line { text, stream: part.stream, time: part.time, span, cut };
                 gather::pass(gather, &line, &[range], run);
             }
         }
@@ -330,11 +272,7 @@ impl Decoder {
                 join.emit(Some(CutReason::TimedOut), gather, run);
                 any = true;
             }
-            if gather
-                .as_deref()
-                .and_then(|g| g.deadline(limits))
-                .is_some_and(|at| at <= run.now)
-            {
+            if gather.as_deref().and_then(|g| g.deadline(limits)).is_some_and(|at| at <= run.now) {
                 gather::flush(gather, run);
                 any = true;
             }
@@ -344,16 +282,8 @@ impl Decoder {
 
     /// When the next held text has waited long enough.
     pub(crate) fn deadline(&self, limits: Limits) -> Option<Duration> {
-        let joins = self
-            .joins
-            .iter()
-            .flatten()
-            .filter_map(|j| j.deadline(limits));
-        let gathers = self
-            .gathers
-            .iter()
-            .flatten()
-            .filter_map(|g| g.deadline(limits));
+        let joins = self.joins.iter().flatten().filter_map(|j| j.deadline(limits));
+        let gathers = self.gathers.iter().flatten().filter_map(|g| g.deadline(limits));
         joins.chain(gathers).min()
     }
 

@@ -30,27 +30,16 @@ impl Bench {
     fn run(&mut self, act: impl FnOnce(&mut Decoder, &mut Run)) {
         let got = &mut self.got;
         let mut out = |line: &Line<'_>| {
-            got.push((
-                String::from_utf8_lossy(line.text).into_owned(),
-                line.stream,
-                line.cut,
-            ));
+            got.push((String::from_utf8_lossy(line.text).into_owned(), line.stream, line.cut));
             ControlFlow::Continue(())
         };
-        let mut run = Run {
-            shared: &mut self.shared,
-            now: self.now,
-            out: &mut out,
-        };
+        let mut run = Run { shared: &mut self.shared, now: self.now, out: &mut out };
         act(&mut self.decoder, &mut run);
     }
 
     fn feed(&mut self, lines: &[&str]) -> &mut Self {
         for line in lines {
-            let span = Span {
-                start: self.at,
-                end: self.at + line.len() as u64 + 1,
-            };
+            let span = Span { start: self.at, end: self.at + line.len() as u64 + 1 };
             self.at = span.end;
             self.run(|d, run| d.line(line.as_bytes(), span, None, run));
         }
@@ -77,28 +66,18 @@ fn docker(log: &str, stream: &str) -> String {
 fn the_format_is_decided_by_the_first_lines() {
     for (lines, format) in [
         (vec![docker("x\n", "stdout")], Format::Docker),
-        (
-            vec![String::new(), "2026-01-01T00:00:00Z stdout F x".to_owned()],
-            Format::Cri,
-        ),
+        (vec![String::new(), "2026-01-01T00:00:00Z stdout F x".to_owned()], Format::Cri),
         (vec![r#"{"event":"x"}"#.to_owned()], Format::Json),
         (vec!["hello".to_owned()], Format::Text),
         // A file that begins inside a record is still found out.
-        (
-            vec![r#"ut","time":"t"}"#.to_owned(), docker("x\n", "stdout")],
-            Format::Docker,
-        ),
+        (vec![r#"ut","time":"t"}"#.to_owned(), docker("x\n", "stdout")], Format::Docker),
     ] {
         let mut bench = Bench::new(FormatChoice::auto());
         for line in &lines {
             bench.feed(&[line]);
         }
         assert_eq!(bench.decoder.format.format(), Some(format), "{lines:?}");
-        assert_eq!(
-            bench.got.len(),
-            lines.len(),
-            "no line is lost while deciding"
-        );
+        assert_eq!(bench.got.len(), lines.len(), "no line is lost while deciding");
     }
 }
 
@@ -115,14 +94,8 @@ fn parts_are_joined_each_to_its_own_stream() {
         "2026-01-01T00:00:00Z stdout F ",
     ]);
     let streams: Vec<_> = bench.got.iter().map(|(_, stream, _)| *stream).collect();
-    assert_eq!(
-        bench.texts(),
-        ["not of the form", "other stream", "one two three", ""]
-    );
-    assert_eq!(
-        streams,
-        [Stream::None, Stream::Stderr, Stream::Stdout, Stream::Stdout]
-    );
+    assert_eq!(bench.texts(), ["not of the form", "other stream", "one two three", ""]);
+    assert_eq!(streams, [Stream::None, Stream::Stderr, Stream::Stdout, Stream::Stdout]);
     assert!(bench.got.iter().all(|(.., cut)| !cut.is_cut()));
     assert!(!bench.decoder.is_holding());
     assert_eq!(bench.shared.held, 0);
@@ -133,11 +106,7 @@ fn a_docker_part_of_exactly_16384_bytes_ends_with_a_lone_newline() {
     let mut bench = Bench::new(FormatChoice::auto());
     bench.shared.limits.line = 1 << 20;
     let long = "x".repeat(16384);
-    bench.feed(&[
-        &docker(&long, "stdout"),
-        &docker("\n", "stdout"),
-        &docker("next\n", "stdout"),
-    ]);
+    bench.feed(&[&docker(&long, "stdout"), &docker("\n", "stdout"), &docker("next\n", "stdout")]);
     assert_eq!(bench.texts(), [long.as_str(), "next"]);
     assert!(bench.got.iter().all(|(.., cut)| !cut.is_cut()));
 }
@@ -172,59 +141,26 @@ fn a_partial_line_waits_five_seconds_and_its_rest_is_marked() {
     assert_eq!(bench.decoder.deadline(LIMITS), Some(Duration::from_secs(5)));
     assert!(!bench.due(Duration::from_millis(4999)));
     assert!(bench.due(Duration::from_secs(5)));
-    bench.feed(&[
-        "2026-01-01T00:00:00Z stdout F rest",
-        "2026-01-01T00:00:00Z stdout F new",
-    ]);
+    bench.feed(&["2026-01-01T00:00:00Z stdout F rest", "2026-01-01T00:00:00Z stdout F new"]);
     assert_eq!(bench.texts(), ["half", "rest", "new"]);
-    assert_eq!(
-        bench.got[0].2,
-        Cut {
-            before: false,
-            after: Some(CutReason::TimedOut)
-        }
-    );
-    assert_eq!(
-        bench.got[1].2,
-        Cut {
-            before: true,
-            after: None
-        }
-    );
+    assert_eq!(bench.got[0].2, Cut { before: false, after: Some(CutReason::TimedOut) });
+    assert_eq!(bench.got[1].2, Cut { before: true, after: None });
     assert!(!bench.got[2].2.is_cut());
 }
 
 #[test]
 fn ranges_are_merged_and_bounded() {
     let mut bench = Bench::new(FormatChoice::fixed(Format::Cri));
-    bench.feed(&[
-        "2026-01-01T00:00:00Z stdout P a",
-        "2026-01-01T00:00:00Z stdout P b",
-    ]);
+    bench.feed(&["2026-01-01T00:00:00Z stdout P a", "2026-01-01T00:00:00Z stdout P b"]);
     let held: Vec<_> = bench.decoder.held().copied().collect();
-    assert_eq!(
-        held,
-        [Held {
-            file: None,
-            start: 0,
-            len: bench.at,
-            stream: Stream::Stdout
-        }]
-    );
+    assert_eq!(held, [Held { file: None, start: 0, len: bench.at, stream: Stream::Stdout }]);
     bench.shared.limits.line = 1 << 20;
     for _ in 0..1000 {
-        bench.feed(&[
-            "2026-01-01T00:00:00Z stderr F x",
-            "2026-01-01T00:00:00Z stdout P c",
-        ]);
+        bench.feed(&["2026-01-01T00:00:00Z stderr F x", "2026-01-01T00:00:00Z stdout P c"]);
         assert!(bench.decoder.held().count() <= MAX_RANGES);
     }
-    let total: usize = bench
-        .got
-        .iter()
-        .filter(|(_, s, _)| *s == Stream::Stdout)
-        .map(|(t, ..)| t.len())
-        .sum();
+    let total: usize =
+        bench.got.iter().filter(|(_, s, _)| *s == Stream::Stdout).map(|(t, ..)| t.len()).sum();
     assert_eq!(total + bench.decoder.held_bytes(), 1002);
 }
 
@@ -293,15 +229,9 @@ fn feeding_the_held_ranges_again_gives_the_same_lines() {
         second.got = first.got;
         let mut at = 0;
         for line in &lines[..stop] {
-            let span = Span {
-                start: at,
-                end: at + line.len() as u64 + 1,
-            };
+            let span = Span { start: at, end: at + line.len() as u64 + 1 };
             at = span.end;
-            if held
-                .iter()
-                .any(|h| h.start <= span.start && span.end <= h.end())
-            {
+            if held.iter().any(|h| h.start <= span.start && span.end <= h.end()) {
                 second.run(|d, run| d.line(line.as_bytes(), span, None, run));
             }
         }
@@ -316,29 +246,13 @@ fn a_cut_raw_line_keeps_its_stream() {
     let mut bench = Bench::new(FormatChoice::fixed(Format::Cri));
     let span = Span { start: 0, end: 9 };
     bench.run(|d, run| {
-        d.piece(
-            b"2026-01-01T00:00:00Z stderr P begins",
-            span,
-            CutReason::OverLong,
-            run,
-        );
+        d.piece(b"2026-01-01T00:00:00Z stderr P begins", span, CutReason::OverLong, run);
         d.piece(b" goes on", span, CutReason::OverLong, run);
         d.line(b" ends", span, None, run);
     });
-    bench.feed(&[
-        "2026-01-01T00:00:00Z stderr F here",
-        "2026-01-01T00:00:00Z stderr F new",
-    ]);
-    assert_eq!(
-        bench.texts(),
-        ["begins", " goes on", " ends", "here", "new"]
-    );
-    assert!(
-        bench
-            .got
-            .iter()
-            .all(|(_, stream, _)| *stream == Stream::Stderr)
-    );
+    bench.feed(&["2026-01-01T00:00:00Z stderr F here", "2026-01-01T00:00:00Z stderr F new"]);
+    assert_eq!(bench.texts(), ["begins", " goes on", " ends", "here", "new"]);
+    assert!(bench.got.iter().all(|(_, stream, _)| *stream == Stream::Stderr));
     let before: Vec<_> = bench.got.iter().map(|(.., cut)| cut.before).collect();
     assert_eq!(before, [false, true, true, true, false]);
 }
@@ -346,12 +260,7 @@ fn a_cut_raw_line_keeps_its_stream() {
 #[test]
 fn garbage_goes_through_whole() {
     let mut bench = Bench::new(FormatChoice::auto());
-    bench.feed(&[
-        "\u{0}\u{1}{{{",
-        r#"{"log":"#,
-        "]]]\t\"",
-        "2026-01-01T00:00:00Z stdout X",
-    ]);
+    bench.feed(&["\u{0}\u{1}{{{", r#"{"log":"#, "]]]\t\"", "2026-01-01T00:00:00Z stdout X"]);
     assert_eq!(bench.got.len(), 4);
     assert!(bench.got.iter().all(|(.., cut)| !cut.is_cut()));
 }

@@ -48,6 +48,8 @@ pub(super) struct Batch {
     blinder: Blinder,
     object: Sha256,
     line: Vec<u8>,
+    /// The journal time of the last record, and its text: a block has one time.
+    stamp: (u64, String),
 }
 
 /// What a finished batch is.
@@ -91,6 +93,7 @@ impl Batch {
             blinder: Blinder::new(&salt),
             object,
             line: Vec::new(),
+            stamp: (u64::MAX, String::new()),
         };
         let salt_hex = Zeroizing::new(crate::text::hex(salt.as_slice()));
         let line = Zeroizing::new(format!("{header},\"salt\":\"{}\"}}\n", salt_hex.as_str()));
@@ -104,7 +107,12 @@ impl Batch {
         self.line.clear();
         self.line.extend_from_slice(b"{\"seq\":");
         crate::text::push_u64(&mut self.line, seq.0);
-        self.line.push(b',');
+        self.line.extend_from_slice(b",\"journaled\":\"");
+        if self.stamp.0 != time {
+            self.stamp = (time, crate::text::rfc3339(time));
+        }
+        self.line.extend_from_slice(self.stamp.1.as_bytes());
+        self.line.extend_from_slice(b"\",");
         self.line.extend_from_slice(body);
         self.records.append(self.blinder.leaf_hash(seq.0, &self.line));
         self.line.push(b'\n');

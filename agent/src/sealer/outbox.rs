@@ -254,6 +254,11 @@ impl Outbox {
         Ok(())
     }
 
+    /// Says where every sink stands, before anything may be removed.
+    pub fn register(&self, places: &BTreeMap<String, u64>) {
+        self.state().sinks.extend(places.iter().map(|(name, next)| (name.clone(), *next)));
+    }
+
     /// Says which leaf a sink has to upload next; entries that no sink needs
     /// are removed. The newest keeps its header.
     ///

@@ -236,7 +236,9 @@ impl World {
                     }
                     for line in &lines[1..] {
                         let told = self.told.get(usize::try_from(next).unwrap());
-                        if told.map(|b| format!("{{\"seq\":{next},{b}")).as_deref() != Some(line) {
+                        let same = line.starts_with(&format!("{{\"seq\":{next},\"journaled\":\""))
+                            && told.is_some_and(|body| line.ends_with(&format!("\",{body}")));
+                        if !same {
                             return Err(format!("record {next} is not what was acknowledged"));
                         }
                         next += 1;

@@ -16,10 +16,14 @@ use crate::sealer::entry::EntryHead;
 use crate::sealer::outbox::{Outbox, OutboxError};
 use crate::ship::backoff::Backoff;
 use crate::store::{Body, Class, ObjectMeta, Store, StoreError};
+use bytes::Bytes;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 use tokio::sync::watch;
+
+/// How long a halted sink waits before it tries again.
+const HALT_PAUSE: Duration = Duration::from_secs(30);
 
 /// What an archive sink has done, for summary and status.
 #[derive(Debug, Default)]
@@ -58,6 +62,8 @@ pub struct ArchiveSink {
     backup: Option<Backup>,
     counters: Arc<Counters>,
     state: watch::Sender<State>,
+    /// The last attempt ended in a halt.
+    halted: bool,
 }
 
 /// The regular copy of the newest checkpoint and proof (`backup_frequency_hours`).
@@ -73,24 +79,27 @@ pub struct Backup {
 
 impl std::fmt::Debug for ArchiveSink {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("ArchiveSink").field("name", &self.name).field("next", &self.next).finish_non_exhaustive()
+        f.debug_struct("ArchiveSink")
+            .field("name", &self.name)
+            .field("next", &self.next)
+            .finish_non_exhaustive()
     }
 }
 
-/// Why an upload did not succeed. Completes "failed to …".
+/// Why an upload did not succeed.
 #[derive(Debug, thiserror::Error)]
 pub enum ArchiveError {
     /// The destination.
     #[error(transparent)]
     Store(#[from] StoreError),
     /// The outbox.
-    #[error(transparent)]
+    #[error("failed to {0}")]
     Outbox(#[from] OutboxError),
     /// The cursor.
-    #[error(transparent)]
+    #[error("failed to {0}")]
     Cursor(#[from] CursorError),
     /// An entry whose header names no valid hash.
-    #[error("read outbox entry {0}: its object hash is not valid")]
+    #[error("failed to read outbox entry {0}: its object hash is not valid")]
     BadHash(u64),
 }
 
@@ -128,6 +137,7 @@ impl ArchiveSink {
             backup,
             counters: Arc::default(),
             state: watch::Sender::new(State::Ok),
+            halted: false,
         })
     }
 
@@ -178,12 +188,14 @@ impl ArchiveSink {
 
     /// Claim, object, checkpoint. Returns the bytes sent.
     async fn upload(&self, head: &EntryHead) -> Result<u64, ArchiveError> {
-        let proof = head.proof.as_bytes();
+        let sha256 = crate::text::sha256(head.proof.as_bytes());
+        let proof = Body::Bytes(Bytes::from(head.proof.clone()));
+        let mut sent = proof.len();
         fault::point("archive.claim");
-        self.store.put_new(&head.proof_key, &Body::bytes(proof), crate::text::sha256(proof), &self.meta).await?;
-        let mut sent = proof.len() as u64;
+        self.store.put_new(&head.proof_key, &proof, sha256, &self.meta).await?;
         if let Some(object) = &head.object {
-            let sha256 = crate::text::unhex(&object.sha256).ok_or(ArchiveError::BadHash(head.index))?;
+            let sha256 =
+                crate::text::unhex(&object.sha256).ok_or(ArchiveError::BadHash(head.index))?;
             let (disk, path, offset) = self.outbox.body(head.index);
             let body = Body::File { disk, path, offset, len: object.len };
             fault::point("archive.object");
@@ -191,7 +203,8 @@ impl ArchiveSink {
             sent += object.len;
         }
         fault::point("archive.checkpoint");
-        self.store.put(&head.checkpoint_key, head.checkpoint.as_bytes()).await?;
+        let checkpoint = Bytes::from(head.checkpoint.clone());
+        self.store.put(&head.checkpoint_key, checkpoint, &self.meta).await?;
         Ok(sent)
     }
 
@@ -201,8 +214,11 @@ impl ArchiveSink {
             return Ok(());
         }
         let stem = format!("{}{:020}", backup.folder, head.index);
-        self.store.put(&format!("{stem}.checkpoint"), head.checkpoint.as_bytes()).await?;
-        self.store.put(&format!("{stem}.tlog-proof"), head.proof.as_bytes()).await?;
+        let copies = [("checkpoint", &head.checkpoint), ("tlog-proof", &head.proof)];
+        for (ending, text) in copies {
+            let copy = Bytes::from(text.clone());
+            self.store.put(&format!("{stem}.{ending}"), copy, &self.meta).await?;
+        }
         backup.last = now_ms;
         Ok(())
     }
@@ -210,14 +226,21 @@ impl ArchiveSink {
     /// Works until `stop` says [`Stop::Now`], or [`Stop::WhenDone`] and nothing is left.
     pub async fn run(mut self, mut stop: watch::Receiver<Stop>, clock: impl Fn() -> u64) -> State {
         let mut entries = self.outbox.subscribe();
-        let mut backoff = Backoff::default();
+        let mut backoff: Backoff = Backoff::new();
         loop {
             if *stop.borrow() == Stop::Now {
                 break;
             }
+            if self.halted {
+                self.halted = false;
+                // Credentials may have been changed since.
+                if let Err(e) = self.store.reload_credentials().await {
+                    tracing::warn!(sink = self.name, "{e}");
+                }
+            }
             let pause = match self.step(clock()).await {
                 Ok(true) => {
-                    backoff.reset();
+                    backoff.succeeded();
                     self.set_state(State::Ok);
                     continue;
                 }
@@ -239,20 +262,22 @@ impl ArchiveSink {
     }
 
     /// Notes and logs a failure. How long to wait, or `None` to give up for good.
-    fn failed(&self, error: &ArchiveError, backoff: &mut Backoff) -> Option<Duration> {
+    fn failed(&mut self, error: &ArchiveError, backoff: &mut Backoff) -> Option<Duration> {
         self.counters.failures.fetch_add(1, Ordering::Relaxed);
         let said = error.to_string();
+        self.halted = matches!(error.class(), Class::Halt | Class::NotFound);
         let (sink, leaf) = (self.name.as_str(), self.next);
         match error.class() {
             Class::Retry { after } => {
-                let pause = backoff.next(after);
-                tracing::warn!(sink, leaf, "failed to {said}; trying again in {:.1} s", pause.as_secs_f32());
+                let pause = backoff.failed(after);
+                tracing::warn!(sink, leaf, "{said}; trying again in {:.1} s", pause.as_secs_f32());
                 self.set_state(State::Retrying(said));
                 Some(pause)
             }
             Class::Conflict => {
                 tracing::error!(
-                    sink, leaf,
+                    sink,
+                    leaf,
                     "ALARM: {said}. Another writer uses this origin and incarnation, or the archive was \
                      altered. This sink stops; nothing is overwritten, everything is kept in the journal"
                 );
@@ -260,10 +285,13 @@ impl ArchiveSink {
                 None
             }
             Class::Halt | Class::NotFound => {
-                let pause = backoff.halt();
+                // Slowly: somebody has to act first.
+                let pause = backoff.failed(Some(HALT_PAUSE));
                 tracing::error!(
-                    sink, leaf,
-                    "failed to {said}; everything is kept, trying again in {:.0} s", pause.as_secs_f32()
+                    sink,
+                    leaf,
+                    "{said}; everything is kept, trying again in {:.0} s",
+                    pause.as_secs_f32()
                 );
                 self.set_state(State::Halted(said));
                 Some(pause)

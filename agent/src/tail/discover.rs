@@ -63,27 +63,14 @@ impl Discovery {
         };
         let mut keep: Vec<bool> = Vec::new();
         for (at, root) in roots.iter().enumerate() {
-            let twin = roots
-                .iter()
-                .take(at)
-                .any(|o| o.dir == root.dir && o.depth == root.depth);
+            let twin = roots.iter().take(at).any(|o| o.dir == root.dir && o.depth == root.depth);
             keep.push(!twin && !roots.iter().any(|o| covered(root, o)));
         }
-        let roots = roots
-            .into_iter()
-            .zip(keep)
-            .filter_map(|(r, keep)| keep.then_some(r))
-            .collect();
+        let roots = roots.into_iter().zip(keep).filter_map(|(r, keep)| keep.then_some(r)).collect();
         let build = |set: GlobSetBuilder| {
-            set.build().map_err(|e| TailError::Glob {
-                message: e.to_string(),
-            })
+            set.build().map_err(|e| TailError::Glob { message: e.to_string() })
         };
-        Ok(Self {
-            roots,
-            include: build(globs)?,
-            exclude: build(left_out)?,
-        })
+        Ok(Self { roots, include: build(globs)?, exclude: build(left_out)? })
     }
 
     /// Fills `found` with the files, and `dirs` with the directories looked at.
@@ -93,13 +80,7 @@ impl Discovery {
         dirs: &mut HashSet<PathBuf>,
         warnings: &mut Warnings,
     ) {
-        let mut walk = Walk {
-            discovery: self,
-            found,
-            dirs,
-            warnings,
-            above: Vec::new(),
-        };
+        let mut walk = Walk { discovery: self, found, dirs, warnings, above: Vec::new() };
         for root in &self.roots {
             walk.dir(&root.dir, root.depth);
         }
@@ -114,9 +95,7 @@ fn glob(pattern: &str) -> Result<Glob, TailError> {
     GlobBuilder::new(pattern)
         .literal_separator(true)
         .build()
-        .map_err(|e| TailError::Glob {
-            message: e.to_string(),
-        })
+        .map_err(|e| TailError::Glob { message: e.to_string() })
 }
 
 fn root(pattern: &str) -> Root {
@@ -129,10 +108,7 @@ fn root(pattern: &str) -> Root {
     let rest = parts.get(fixed..).unwrap_or_default();
     // `{a,b/c}` and `**` reach deeper than they have components.
     let deep = rest.iter().any(|p| p.contains("**") || p.contains('{'));
-    Root {
-        dir,
-        depth: if deep { MAX_DEPTH } else { rest.len() },
-    }
+    Root { dir, depth: if deep { MAX_DEPTH } else { rest.len() } }
 }
 
 struct Walk<'w> {
@@ -187,10 +163,7 @@ impl Walk<'_> {
                 self.dir(&path, depth - 1);
             }
         } else if wanted && meta.is_file() {
-            self.found.push(Found {
-                path,
-                meta: Meta::from(&meta),
-            });
+            self.found.push(Found { path, meta: Meta::from(&meta) });
         }
     }
 
@@ -210,11 +183,8 @@ impl Walk<'_> {
 /// The file of this inode in a directory, under whatever name.
 pub(crate) fn find_in(dir: &Path, place: Place) -> io::Result<Option<PathBuf>> {
     use std::os::unix::fs::DirEntryExt;
-    let is_it = |entry: &fs::DirEntry| {
-        entry
-            .metadata()
-            .is_ok_and(|m| Meta::from(&m).place == place)
-    };
+    let is_it =
+        |entry: &fs::DirEntry| entry.metadata().is_ok_and(|m| Meta::from(&m).place == place);
     // Cheap first: most directories know the inodes (overlays and mounts may not).
     let mut others = false;
     for entry in fs::read_dir(dir)? {
@@ -238,11 +208,8 @@ pub(crate) fn find_in(dir: &Path, place: Place) -> io::Result<Option<PathBuf>> {
 
 /// The path without symlinks; as it is, if that cannot be found out.
 pub(crate) fn resolve(path: &Path) -> PathBuf {
-    fs::canonicalize(path).unwrap_or_else(|_| {
-        path.components()
-            .filter(|c| !matches!(c, Component::CurDir))
-            .collect()
-    })
+    fs::canonicalize(path)
+        .unwrap_or_else(|_| path.components().filter(|c| !matches!(c, Component::CurDir)).collect())
 }
 
 #[cfg(test)]
@@ -254,20 +221,12 @@ mod tests {
         for (pattern, dir, depth) in [
             ("/var/log/a.log", "/var/log", 1),
             ("/var/log/*.log", "/var/log", 1),
-            (
-                "/var/lib/docker/containers/*/*-json.log",
-                "/var/lib/docker/containers",
-                2,
-            ),
+            ("/var/lib/docker/containers/*/*-json.log", "/var/lib/docker/containers", 2),
             ("/var/log/**/*.log", "/var/log", MAX_DEPTH),
             ("/*.log", "/", 1),
         ] {
             let root = root(pattern);
-            assert_eq!(
-                (root.dir.as_path(), root.depth),
-                (Path::new(dir), depth),
-                "{pattern}"
-            );
+            assert_eq!((root.dir.as_path(), root.depth), (Path::new(dir), depth), "{pattern}");
         }
     }
 

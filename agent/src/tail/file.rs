@@ -131,11 +131,7 @@ impl TailFile {
         self.before = position.before;
         self.rotated = position.ended || self.info.resolved != position.path;
         // Once let go by its writer, a file has no home to come back to.
-        self.home = if position.ended {
-            PathBuf::new()
-        } else {
-            position.path
-        };
+        self.home = if position.ended { PathBuf::new() } else { position.path };
         self.ended = position.ended;
         self.decoder = Decoder::new(position.format);
         self.decoder.cut = position.cut;
@@ -173,10 +169,8 @@ impl TailFile {
         self.before_len = len as u16;
         self.before = digester.before(before);
         if before.last().is_some_and(|b| *b != b'\n') {
-            self.decoder.cut = Some(crate::decode::RawCut {
-                stream: crate::line::Stream::None,
-                more: false,
-            });
+            self.decoder.cut =
+                Some(crate::decode::RawCut { stream: crate::line::Stream::None, more: false });
         }
         Ok(())
     }
@@ -197,10 +191,7 @@ impl TailFile {
 
     /// Whether it holds, or is to read again, parts from this other file.
     pub(crate) fn borrows_from(&self, id: FileId) -> bool {
-        self.replay
-            .iter()
-            .chain(self.decoder.held())
-            .any(|h| h.file == Some(id))
+        self.replay.iter().chain(self.decoder.held()).any(|h| h.file == Some(id))
     }
 
     /// Writes its position to `out`; nothing while it has no identity.
@@ -232,10 +223,7 @@ impl TailFile {
 /// Opens a log for reading; never waits for a writer (FIFO), never changes it.
 pub(crate) fn open(path: &Path) -> io::Result<(File, Meta)> {
     let flags = (OFlags::NONBLOCK | OFlags::NOCTTY).bits();
-    let file = OpenOptions::new()
-        .read(true)
-        .custom_flags(flags.cast_signed())
-        .open(path)?;
+    let file = OpenOptions::new().read(true).custom_flags(flags.cast_signed()).open(path)?;
     let meta = Meta::from(&file.metadata()?);
     Ok((file, meta))
 }
@@ -270,15 +258,11 @@ pub(crate) fn verify(
         return Ok(false);
     }
     let mut bytes = [0; HEAD];
-    let head = bytes
-        .get_mut(..usize::from(identity.head_len))
-        .unwrap_or_default();
+    let head = bytes.get_mut(..usize::from(identity.head_len)).unwrap_or_default();
     if read_at(file, head, 0)? < head.len() || digester.head(head) != identity.head {
         return Ok(false);
     }
-    let before = bytes
-        .get_mut(..usize::from(position.before_len))
-        .unwrap_or_default();
+    let before = bytes.get_mut(..usize::from(position.before_len)).unwrap_or_default();
     let from = position.read_to - u64::from(position.before_len);
     Ok(before.is_empty()
         || read_at(file, before, from)? == before.len()

@@ -117,20 +117,12 @@ pub(crate) struct Meta {
 
 impl From<&Metadata> for Meta {
     fn from(meta: &Metadata) -> Self {
-        let created = meta
-            .created()
-            .ok()
-            .and_then(|t| t.duration_since(UNIX_EPOCH).ok());
+        let created = meta.created().ok().and_then(|t| t.duration_since(UNIX_EPOCH).ok());
         Self {
-            place: Place {
-                dev: meta.dev(),
-                ino: meta.ino(),
-            },
+            place: Place { dev: meta.dev(), ino: meta.ino() },
             size: meta.size(),
             modified: i128::from(meta.mtime()) * 1_000_000_000 + i128::from(meta.mtime_nsec()),
-            created: created
-                .and_then(|d| u64::try_from(d.as_nanos()).ok())
-                .unwrap_or(0),
+            created: created.and_then(|d| u64::try_from(d.as_nanos()).ok()).unwrap_or(0),
             links: meta.nlink(),
             is_file: meta.is_file(),
         }

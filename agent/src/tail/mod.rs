@@ -238,9 +238,7 @@ impl Tailer {
             }
         }
         let due = self.next_scan.min(self.next_due);
-        Step::Idle {
-            within: due.saturating_sub(now),
-        }
+        Step::Idle { within: due.saturating_sub(now) }
     }
 
     /// Waits until something is written, a [`Waker`] wakes, or the time is up.
@@ -271,11 +269,7 @@ impl Tailer {
     pub fn drained(&self) -> bool {
         self.scans > 0
             && self.ready.is_empty()
-            && self
-                .files
-                .iter()
-                .flatten()
-                .all(|f| f.at_end && f.after.is_none())
+            && self.files.iter().flatten().all(|f| f.at_end && f.after.is_none())
     }
 
     /// Counts, for `status` and metrics. Goes through all files.
@@ -387,9 +381,7 @@ impl Tailer {
     }
 
     fn format_choice(&self) -> FormatChoice {
-        self.options
-            .format
-            .map_or_else(FormatChoice::auto, FormatChoice::fixed)
+        self.options.format.map_or_else(FormatChoice::auto, FormatChoice::fixed)
     }
 
     fn new_decoder(&self) -> Decoder {

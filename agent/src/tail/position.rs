@@ -116,31 +116,16 @@ impl Position {
             other => return Err(PositionError::Version(other)),
         }
         let position = Self::decode_v1(&mut input).ok_or(PositionError::Damaged)?;
-        if input.0.is_empty() {
-            Ok(position)
-        } else {
-            Err(PositionError::Damaged)
-        }
+        if input.0.is_empty() { Ok(position) } else { Err(PositionError::Damaged) }
     }
 
     fn decode_v1(input: &mut Input<'_>) -> Option<Self> {
-        let place = Place {
-            dev: input.number()?,
-            ino: input.number()?,
-        };
+        let place = Place { dev: input.number()?, ino: input.number()? };
         let created = input.number()?;
-        let head_len = u16::try_from(input.number()?)
-            .ok()
-            .filter(|l| usize::from(*l) <= HEAD)?;
+        let head_len = u16::try_from(input.number()?).ok().filter(|l| usize::from(*l) <= HEAD)?;
         let head = input.array()?;
         let life = u32::try_from(input.number()?).ok()?;
-        let identity = Identity {
-            place,
-            created,
-            head_len,
-            head,
-            life,
-        };
+        let identity = Identity { place, created, head_len, head, life };
         let length = input.number().filter(|l| *l <= MAX_PATH)?;
         let path = OsStr::from_bytes(input.take(usize::try_from(length).ok()?)?);
         let path = PathBuf::from(std::ffi::OsString::from_vec(path.as_bytes().to_vec()));
@@ -153,10 +138,9 @@ impl Position {
         let before = input.array()?;
         let cut = match input.byte().ok()? {
             0 => None,
-            code @ 1..=6 => Some(RawCut {
-                stream: stream_of((code - 1) / 2)?,
-                more: (code - 1) % 2 == 1,
-            }),
+            code @ 1..=6 => {
+                Some(RawCut { stream: stream_of((code - 1) / 2)?, more: (code - 1) % 2 == 1 })
+            }
             _ => return None,
         };
         let flags = input.byte().ok().filter(|f| *f < 16)?;
@@ -181,23 +165,14 @@ impl Position {
 
     fn decode_held(input: &mut Input<'_>, read_to: u64) -> Option<Held> {
         let code = input.byte().ok().filter(|c| *c < 8)?;
-        let file = if code & 4 == 0 {
-            None
-        } else {
-            Some(FileId(input.array()?))
-        };
+        let file = if code & 4 == 0 { None } else { Some(FileId(input.array()?)) };
         let start = input.number()?;
         let len = input.number().filter(|l| *l > 0)?;
         let end = start.checked_add(len)?;
         if file.is_none() && end > read_to {
             return None;
         }
-        Some(Held {
-            file,
-            start,
-            len,
-            stream: stream_of(code & 3)?,
-        })
+        Some(Held { file, start, len, stream: stream_of(code & 3)? })
     }
 }
 
@@ -290,18 +265,10 @@ mod tests {
     }
 
     fn sample() -> Position {
-        let range = |file, start, stream| Held {
-            file,
-            start,
-            len: 300,
-            stream,
-        };
+        let range = |file, start, stream| Held { file, start, len: 300, stream };
         Position {
             identity: Identity {
-                place: Place {
-                    dev: 64,
-                    ino: u64::MAX,
-                },
+                place: Place { dev: 64, ino: u64::MAX },
                 created: 1_700_000_000_000_000_000,
                 head_len: 1024,
                 head: [7; 16],
@@ -312,10 +279,7 @@ mod tests {
             read_to: 1 << 40,
             before_len: 256,
             before: [9; 16],
-            cut: Some(RawCut {
-                stream: Stream::Stderr,
-                more: true,
-            }),
+            cut: Some(RawCut { stream: Stream::Stderr, more: true }),
             cut_streams: [false, true, true],
             ended: true,
             held: vec![
@@ -329,12 +293,7 @@ mod tests {
     fn a_position_comes_back_as_it_was() {
         let sample = sample();
         assert_eq!(Position::decode(&encode(&sample)), Ok(sample.clone()));
-        let plain = Position {
-            cut: None,
-            held: vec![],
-            format: FormatChoice::auto(),
-            ..sample
-        };
+        let plain = Position { cut: None, held: vec![], format: FormatChoice::auto(), ..sample };
         assert_eq!(Position::decode(&encode(&plain)), Ok(plain));
     }
 
@@ -358,10 +317,7 @@ mod tests {
     fn damage_is_an_error_and_never_a_panic() {
         let whole = encode(&sample());
         for cut in 0..whole.len() {
-            assert!(
-                Position::decode(whole.get(..cut).unwrap()).is_err(),
-                "cut at {cut}"
-            );
+            assert!(Position::decode(whole.get(..cut).unwrap()).is_err(), "cut at {cut}");
         }
         let mut longer = whole.clone();
         longer.push(0);

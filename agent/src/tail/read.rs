@@ -63,11 +63,7 @@ impl Tailer {
             self.own.insert(file.meta.place);
             self.warnings.say(Problem::OwnLog, &file.info.path);
         }
-        let next = if file.at_end || look.own {
-            file.next.take()
-        } else {
-            None
-        };
+        let next = if file.at_end || look.own { file.next.take() } else { None };
         let came = look.bytes > unfinished as u64;
         let last = file.ending && file.at_end && !look.again && !came;
         file.ending &= !came;
@@ -88,10 +84,7 @@ impl Tailer {
         if let Some(next) = next {
             self.queue(next);
         }
-        Some(Step::Read {
-            bytes: look.bytes,
-            lines: look.lines,
-        })
+        Some(Step::Read { bytes: look.bytes, lines: look.lines })
     }
 
     /// Whether its predecessor under the same path has to be read first.
@@ -181,16 +174,7 @@ impl Tailer {
             self.buffer.resize(BEFORE + want, 0);
         }
         let mut buffer = std::mem::take(&mut self.buffer);
-        let read = self.read_chunk(
-            file,
-            &mut buffer,
-            overlap,
-            want,
-            let_out,
-            now,
-            sink,
-            &mut look,
-        );
+        let read = self.read_chunk(file, &mut buffer, overlap, want, let_out, now, sink, &mut look);
         self.buffer = buffer;
         if let Err(e) = read {
             return if e.kind() == io::ErrorKind::InvalidData {
@@ -226,10 +210,7 @@ impl Tailer {
 
     /// Reads and goes through one chunk. `InvalidData`: the bytes before the
     /// offset are not what they were.
-    #[expect(
-        clippy::too_many_arguments,
-        reason = "one step of look(), cut out for its length"
-    )]
+    #[expect(clippy::too_many_arguments, reason = "one step of look(), cut out for its length")]
     fn read_chunk(
         &mut self,
         file: &mut TailFile,
@@ -270,29 +251,17 @@ impl Tailer {
         let mut frames = Frames::new(data, file.searched, limit);
         let mut taken = 0;
         let stopped = Cell::new(false);
-        let TailFile {
-            info,
-            decoder,
-            read_to,
-            ..
-        } = &mut *file;
+        let TailFile { info, decoder, read_to, .. } = &mut *file;
         let mut out = |line: &Line<'_>| {
             look.lines += 1;
             let flow = sink.line(info, line);
             stopped.set(stopped.get() | flow.is_break());
             flow
         };
-        let mut run = Run {
-            shared: &mut self.shared,
-            now,
-            out: &mut out,
-        };
+        let mut run = Run { shared: &mut self.shared, now, out: &mut out };
         for frame in frames.by_ref() {
             let start = *read_to + taken as u64;
-            let span = Span {
-                start,
-                end: start + frame.taken() as u64,
-            };
+            let span = Span { start, end: start + frame.taken() as u64 };
             match frame {
                 Frame::Line(text) => decoder.line(text, span, None, &mut run),
                 Frame::Piece(text) => decoder.piece(text, span, CutReason::OverLong, &mut run),
@@ -312,26 +281,15 @@ impl Tailer {
             && !rest.is_empty()
             && (file.flush || file.ending || (let_out && !grew))
         {
-            let reason = if file.ending {
-                CutReason::FileEnded
-            } else {
-                CutReason::TimedOut
-            };
+            let reason = if file.ending { CutReason::FileEnded } else { CutReason::TimedOut };
             let start = file.read_to + taken as u64;
-            let span = Span {
-                start,
-                end: start + rest.len() as u64,
-            };
+            let span = Span { start, end: start + rest.len() as u64 };
             let TailFile { info, decoder, .. } = &mut *file;
             let mut out = |line: &Line<'_>| {
                 look.lines += 1;
                 sink.line(info, line)
             };
-            let mut run = Run {
-                shared: &mut self.shared,
-                now,
-                out: &mut out,
-            };
+            let mut run = Run { shared: &mut self.shared, now, out: &mut out };
             decoder.piece(rest, span, reason, &mut run);
             taken += rest.len();
             rest = &[];
@@ -339,9 +297,7 @@ impl Tailer {
 
         if taken > 0 {
             let end = got.get(..overlap + taken).unwrap_or_default();
-            let before = end
-                .get(end.len().saturating_sub(BEFORE)..)
-                .unwrap_or_default();
+            let before = end.get(end.len().saturating_sub(BEFORE)..).unwrap_or_default();
             file.before = self.digester.before(before);
             file.before_len = before.len() as u16;
             file.read_to += taken as u64;
@@ -388,11 +344,7 @@ impl Tailer {
             look.moved |= lines > 0;
             return;
         }
-        if file
-            .decoder
-            .deadline(self.shared.limits)
-            .is_none_or(|at| at > now)
-        {
+        if file.decoder.deadline(self.shared.limits).is_none_or(|at| at > now) {
             return;
         }
         let TailFile { info, decoder, .. } = file;
@@ -400,11 +352,7 @@ impl Tailer {
             look.lines += 1;
             sink.line(info, line)
         };
-        look.moved |= decoder.flush_due(&mut Run {
-            shared: &mut self.shared,
-            now,
-            out: &mut out,
-        });
+        look.moved |= decoder.flush_due(&mut Run { shared: &mut self.shared, now, out: &mut out });
     }
 
     /// Lets out all that a file holds: how many lines that was.
@@ -421,14 +369,7 @@ impl Tailer {
             lines += 1;
             sink.line(info, line)
         };
-        decoder.flush(
-            why,
-            &mut Run {
-                shared: &mut self.shared,
-                now,
-                out: &mut out,
-            },
-        );
+        decoder.flush(why, &mut Run { shared: &mut self.shared, now, out: &mut out });
         lines
     }
 
@@ -446,19 +387,10 @@ impl Tailer {
     ) -> u64 {
         let lines = self.let_go_of_held(file, CutReason::FileEnded, now, sink);
         if file.identity.is_some() {
-            let from = file
-                .replay
-                .iter()
-                .filter(|h| h.file.is_none())
-                .map(|h| h.start);
+            let from = file.replay.iter().filter(|h| h.file.is_none()).map(|h| h.start);
             let from = from.fold(file.read_to, u64::min);
             if known_size > from {
-                let gap = Gap {
-                    file: Some(file.info.id),
-                    from,
-                    to: None,
-                    why,
-                };
+                let gap = Gap { file: Some(file.info.id), from, to: None, why };
                 sink.gap(Some(&file.info), &gap);
             }
             sink.forget(file.info.id);
@@ -487,12 +419,7 @@ impl Tailer {
         if !enough || head.is_empty() {
             return Ok(false);
         }
-        if self
-            .options
-            .own_marker
-            .as_deref()
-            .is_some_and(|m| holds(head, m))
-        {
+        if self.options.own_marker.as_deref().is_some_and(|m| holds(head, m)) {
             look.own = true;
             return Ok(false);
         }
@@ -590,30 +517,18 @@ impl Tailer {
                 lines += 1;
                 sink.line(info, line)
             };
-            let mut run = Run {
-                shared: &mut self.shared,
-                now,
-                out: &mut out,
-            };
+            let mut run = Run { shared: &mut self.shared, now, out: &mut out };
             let mut taken = 0;
             for frame in Frames::new(chunk, 0, self.options.max_line) {
                 let start = at + taken as u64;
-                let span = Span {
-                    start,
-                    end: start + frame.taken() as u64,
-                };
+                let span = Span { start, end: start + frame.taken() as u64 };
                 decoder.line(frame.text(), span, range.file, &mut run);
                 taken += frame.taken();
             }
             if taken == 0 {
                 let why = "held-file-gone";
                 let id = range.file.unwrap_or(info.id);
-                let gap = Gap {
-                    file: Some(id),
-                    from: at,
-                    to: Some(range.end()),
-                    why,
-                };
+                let gap = Gap { file: Some(id), from: at, to: Some(range.end()), why };
                 sink.gap(range.file.is_none().then_some(&*info), &gap);
                 break;
             }

@@ -27,8 +27,7 @@ impl Tailer {
         let mut found = std::mem::take(&mut self.found);
         found.clear();
         self.dirs.clear();
-        self.discovery
-            .walk(&mut found, &mut self.dirs, &mut self.warnings);
+        self.discovery.walk(&mut found, &mut self.dirs, &mut self.warnings);
         // Oldest first: what was rotated away comes before what came after it.
         found.sort_by(|a, b| (a.meta.modified, &a.path).cmp(&(b.meta.modified, &b.path)));
 
@@ -49,12 +48,8 @@ impl Tailer {
         }
         if self.scans == 1 {
             let files = &self.files;
-            let age = |i: &usize| {
-                files
-                    .get(*i)
-                    .and_then(Option::as_ref)
-                    .map_or(0, |f| f.meta.modified)
-            };
+            let age =
+                |i: &usize| files.get(*i).and_then(Option::as_ref).map_or(0, |f| f.meta.modified);
             self.ready.make_contiguous().sort_by_key(age);
         }
         for file in self.files.iter().flatten() {
@@ -138,20 +133,11 @@ impl Tailer {
         let before = before.into_iter().flatten().copied().find(|b| *b != index);
         let first = before.and_then(|b| Some((b, self.file(b)?)));
         let after = first.map(|(b, f)| (b, f.serial));
-        let inherits = self
-            .by_path
-            .get(&resolved)
-            .is_some_and(|b| Some(*b) == before);
+        let inherits = self.by_path.get(&resolved).is_some_and(|b| Some(*b) == before);
         self.by_path.insert(path.clone(), index);
         self.by_path.insert(resolved.clone(), index);
         let format = self.options.format;
-        let info = FileInfo {
-            id: FileId([0; 16]),
-            path,
-            resolved,
-            format,
-            index,
-        };
+        let info = FileInfo { id: FileId([0; 16]), path, resolved, format, index };
         let mut file = TailFile::new(info, self.serials, handle, meta);
         file.decoder = self.new_decoder();
         file.scan = self.scans;
@@ -262,10 +248,8 @@ impl Tailer {
         now: Duration,
         sink: &mut dyn LineSink,
     ) {
-        let places: HashMap<Place, &Path> = found
-            .iter()
-            .map(|f| (f.meta.place, f.path.as_path()))
-            .collect();
+        let places: HashMap<Place, &Path> =
+            found.iter().map(|f| (f.meta.place, f.path.as_path())).collect();
         let known = std::mem::take(&mut self.known);
         for (id, position) in known {
             match self.find_one(&places, &position) {
@@ -321,11 +305,7 @@ impl Tailer {
             return Search::Replaced(place);
         }
         let verified = file::open(&path).and_then(|(handle, meta)| {
-            Ok((
-                file::verify(&handle, &meta, position, &self.digester)?,
-                handle,
-                meta,
-            ))
+            Ok((file::verify(&handle, &meta, position, &self.digester)?, handle, meta))
         });
         match verified {
             Ok((true, handle, meta)) if meta.is_file => Search::Is(path, handle, meta),
@@ -337,11 +317,7 @@ impl Tailer {
 
     /// Gives up a stored position: what was not read of it is a gap.
     fn lost(&self, id: FileId, position: &Position, why: &'static str, sink: &mut dyn LineSink) {
-        let own = position
-            .held
-            .iter()
-            .filter(|h| h.file.is_none())
-            .map(|h| h.start);
+        let own = position.held.iter().filter(|h| h.file.is_none()).map(|h| h.start);
         let from = own.fold(position.read_to, u64::min);
         let info = FileInfo {
             id,
@@ -350,15 +326,7 @@ impl Tailer {
             format: position.format.format(),
             index: usize::MAX,
         };
-        sink.gap(
-            Some(&info),
-            &Gap {
-                file: Some(id),
-                from,
-                to: None,
-                why,
-            },
-        );
+        sink.gap(Some(&info), &Gap { file: Some(id), from, to: None, why });
         for held in position.held.iter().filter(|h| h.file.is_some()) {
             let gap = Gap {
                 file: held.file,

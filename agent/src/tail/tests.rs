@@ -58,12 +58,7 @@ impl LineSink for Journal {
     fn line(&mut self, source: &FileInfo, line: &Line<'_>) -> ControlFlow<()> {
         self.now.lines.push(Got {
             file: source.id,
-            name: source
-                .path
-                .file_name()
-                .unwrap()
-                .to_string_lossy()
-                .into_owned(),
+            name: source.path.file_name().unwrap().to_string_lossy().into_owned(),
             text: String::from_utf8_lossy(line.text).into_owned(),
             stream: line.stream,
             cut: line.cut,
@@ -114,13 +109,7 @@ impl World {
         };
         change(&mut options);
         let tailer = tailer(&options, &State::default(), &clock);
-        Self {
-            dir,
-            clock,
-            options,
-            journal: Journal::default(),
-            tailer,
-        }
+        Self { dir, clock, options, journal: Journal::default(), tailer }
     }
 
     fn path(&self, name: &str) -> PathBuf {
@@ -128,11 +117,7 @@ impl World {
     }
 
     fn append(&self, name: &str, text: impl AsRef<[u8]>) {
-        let mut file = OpenOptions::new()
-            .append(true)
-            .create(true)
-            .open(self.path(name))
-            .unwrap();
+        let mut file = OpenOptions::new().append(true).create(true).open(self.path(name)).unwrap();
         file.write_all(text.as_ref()).unwrap();
     }
 
@@ -141,12 +126,7 @@ impl World {
     }
 
     fn truncate(&self, name: &str) {
-        OpenOptions::new()
-            .write(true)
-            .open(self.path(name))
-            .unwrap()
-            .set_len(0)
-            .unwrap();
+        OpenOptions::new().write(true).open(self.path(name)).unwrap().set_len(0).unwrap();
     }
 
     /// Steps until there is nothing to do, and commits.
@@ -179,12 +159,7 @@ impl World {
     }
 
     fn texts(&self) -> Vec<&str> {
-        self.journal
-            .now
-            .lines
-            .iter()
-            .map(|l| l.text.as_str())
-            .collect()
+        self.journal.now.lines.iter().map(|l| l.text.as_str()).collect()
     }
 
     fn gaps(&self) -> Vec<&'static str> {
@@ -192,25 +167,13 @@ impl World {
     }
 
     fn warnings(&mut self) -> Vec<(Problem, String)> {
-        let name = |p: &Path| {
-            p.file_name()
-                .unwrap_or_default()
-                .to_string_lossy()
-                .into_owned()
-        };
-        self.tailer
-            .take_warnings()
-            .iter()
-            .map(|w| (w.problem, name(&w.path)))
-            .collect()
+        let name = |p: &Path| p.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        self.tailer.take_warnings().iter().map(|w| (w.problem, name(&w.path))).collect()
     }
 }
 
 fn tailer(options: &TailOptions, state: &State, clock: &ManualClock) -> Tailer {
-    let resume = state
-        .positions
-        .iter()
-        .map(|(id, bytes)| (*id, bytes.clone()));
+    let resume = state.positions.iter().map(|(id, bytes)| (*id, bytes.clone()));
     Tailer::new(options.clone(), &[7; 32], resume, Box::new(clock.clone())).unwrap()
 }
 

@@ -63,18 +63,14 @@ pub(crate) struct Warnings {
 impl Warnings {
     pub(crate) fn say(&mut self, problem: Problem, path: &Path) {
         if self.said.len() < BOUND && self.said.insert((path.to_owned(), problem)) {
-            self.waiting.push(TailWarning {
-                problem,
-                path: path.to_owned(),
-            });
+            self.waiting.push(TailWarning { problem, path: path.to_owned() });
         }
     }
 
     /// The path is well: the next problem is said again.
     pub(crate) fn well(&mut self, path: &Path) {
         if !self.said.is_empty() {
-            self.said
-                .retain(|(said, problem)| said != path || *problem == Problem::OwnLog);
+            self.said.retain(|(said, problem)| said != path || *problem == Problem::OwnLog);
         }
     }
 

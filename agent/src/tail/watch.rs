@@ -118,11 +118,7 @@ impl Watch {
             })
         });
         let watcher = watcher.and_then(Result::ok);
-        Self {
-            signals,
-            watcher,
-            watched: HashSet::new(),
-        }
+        Self { signals, watcher, watched: HashSet::new() }
     }
 
     pub(crate) fn waker(&self) -> Waker {
@@ -132,10 +128,8 @@ impl Watch {
     /// Waits for an event or a [`Waker`], at most so long.
     pub(crate) fn wait(&self, timeout: Duration) {
         let state = self.signals.lock();
-        let waited = self
-            .signals
-            .changed
-            .wait_timeout_while(state, timeout, |state| state.is_quiet());
+        let waited =
+            self.signals.changed.wait_timeout_while(state, timeout, |state| state.is_quiet());
         let (mut state, _) = waited.unwrap_or_else(PoisonError::into_inner);
         state.woken = false;
     }

@@ -29,10 +29,7 @@ fn interleaved() -> String {
 
 fn same(got: &[Got], want: &[Got]) {
     let texts = |lines: &[Got]| {
-        lines
-            .iter()
-            .map(|l| (l.text.clone(), l.stream, l.cut, l.start))
-            .collect::<Vec<_>>()
+        lines.iter().map(|l| (l.text.clone(), l.stream, l.cut, l.start)).collect::<Vec<_>>()
     };
     assert_eq!(texts(got), texts(want));
 }
@@ -113,12 +110,7 @@ fn deleted_while_stopped_is_a_gap() {
     let id = world.journal.now.lines[0].file;
     fs::remove_file(world.path("app.log")).unwrap();
     world.kill().scan();
-    let gap = Gap {
-        file: Some(id),
-        from: 2,
-        to: None,
-        why: "file-vanished",
-    };
+    let gap = Gap { file: Some(id), from: 2, to: None, why: "file-vanished" };
     assert_eq!(world.journal.now.gaps, [gap]);
     assert!(world.journal.now.positions.is_empty());
     world.kill().scan();
@@ -147,17 +139,11 @@ fn fluent_bit_8025_another_file_on_the_same_inode_is_not_believed() {
     world.truncate("app.log");
     world.append("app.log", "quite another file\nthat is longer\n");
     world.kill().scan();
-    assert_eq!(
-        world.texts(),
-        ["a", "b", "quite another file", "that is longer"]
-    );
+    assert_eq!(world.texts(), ["a", "b", "quite another file", "that is longer"]);
     assert_eq!(world.gaps(), ["replaced-while-stopped"]);
     // The same head, but other bytes before the offset.
     world.truncate("app.log");
-    world.append(
-        "app.log",
-        "quite another file\nas long as before and more\n",
-    );
+    world.append("app.log", "quite another file\nas long as before and more\n");
     world.kill().scan();
     assert_eq!(world.texts().len(), 6);
     assert_eq!(world.gaps().len(), 2);
@@ -199,30 +185,16 @@ fn a_timed_out_piece_is_remembered_over_a_kill() {
     world.append("text.log", " end\nnew\n");
     world.scan();
     assert_eq!(world.texts()[2..], ["rest", " end", "new"]);
-    let before: Vec<_> = world
-        .journal
-        .now
-        .lines
-        .iter()
-        .map(|l| l.cut.before)
-        .collect();
+    let before: Vec<_> = world.journal.now.lines.iter().map(|l| l.cut.before).collect();
     assert_eq!(before, [false, false, true, true, false]);
 }
 
 #[test]
 fn a_position_that_cannot_be_read_is_refused() {
-    let options = TailOptions {
-        watch: false,
-        ..TailOptions::default()
-    };
+    let options = TailOptions { watch: false, ..TailOptions::default() };
     for (bytes, version) in [(vec![1, 2, 3], false), (vec![99], true)] {
         let resume = std::iter::once((FileId([0; 16]), bytes));
-        let made = Tailer::new(
-            options.clone(),
-            &[7; 32],
-            resume,
-            Box::<ManualClock>::default(),
-        );
+        let made = Tailer::new(options.clone(), &[7; 32], resume, Box::<ManualClock>::default());
         let error = made.unwrap_err();
         let is_version = matches!(error, TailError::Position(PositionError::Version(99)));
         assert_eq!(is_version, version);

@@ -17,11 +17,7 @@ fn a_file_renamed_while_behind_is_drained_before_its_successor() {
     world.scan();
     assert_eq!(world.texts(), ["one", "two", "three", "late"]);
     assert!(world.gaps().is_empty());
-    assert_eq!(
-        world.journal.now.positions.len(),
-        2,
-        "known while it has a name"
-    );
+    assert_eq!(world.journal.now.positions.len(), 2, "known while it has a name");
     fs::remove_file(world.path("app.log.1")).unwrap();
     world.scan().scan().scan();
     assert_eq!(world.journal.now.positions.len(), 1, "let go when deleted");
@@ -78,13 +74,7 @@ fn vector_11742_a_file_deleted_while_open_is_read_to_its_end_and_closed() {
     let texts = world.texts();
     assert_eq!(texts, ["a", "b", "c", "unfinished"]);
     let last = &world.journal.now.lines[3];
-    assert_eq!(
-        last.cut,
-        Cut {
-            before: false,
-            after: Some(CutReason::FileEnded)
-        }
-    );
+    assert_eq!(last.cut, Cut { before: false, after: Some(CutReason::FileEnded) });
     assert_eq!(world.tailer.status().files, 1, "the space is given back");
     assert_eq!(world.journal.now.positions.len(), 1);
     assert!(world.gaps().is_empty());
@@ -114,10 +104,7 @@ fn copytruncate_is_seen_by_the_size() {
     world.append("app.log", "x\n");
     world.scan();
     assert_eq!(world.texts(), ["first", "second", "x"]);
-    assert_ne!(
-        world.journal.now.lines[2].file, first,
-        "a second life has its own name"
-    );
+    assert_ne!(world.journal.now.lines[2].file, first, "a second life has its own name");
     assert!(world.gaps().is_empty(), "all of it had been read");
     assert_eq!(world.journal.now.positions.len(), 1);
 }
@@ -130,15 +117,7 @@ fn vector_23076_copytruncate_that_grew_past_the_offset_is_seen_by_the_bytes_befo
     world.truncate("app.log");
     world.append("app.log", "another first line\nanother second line\n");
     world.scan();
-    assert_eq!(
-        world.texts(),
-        [
-            "first",
-            "second",
-            "another first line",
-            "another second line"
-        ]
-    );
+    assert_eq!(world.texts(), ["first", "second", "another first line", "another second line"]);
 }
 
 #[test]
@@ -184,20 +163,14 @@ fn what_copytruncate_took_before_it_was_read_is_a_gap() {
 #[test]
 fn a_line_that_begins_in_one_file_ends_in_its_successor() {
     let mut world = World::new();
-    world.append(
-        "0.log",
-        cri("stdout", "F", "whole") + &cri("stdout", "P", "begins "),
-    );
+    world.append("0.log", cri("stdout", "F", "whole") + &cri("stdout", "P", "begins "));
     world.scan();
     world.rename("0.log", "0.log.20260101-000000");
     world.append("0.log", cri("stderr", "F", "other"));
     world.scan();
     // What is held of the old file is named in the position of the new one.
     world.kill().scan();
-    world.append(
-        "0.log",
-        cri("stdout", "F", "and ends") + &cri("stdout", "F", "next"),
-    );
+    world.append("0.log", cri("stdout", "F", "and ends") + &cri("stdout", "F", "next"));
     world.scan();
     assert_eq!(world.texts(), ["whole", "other", "begins and ends", "next"]);
     assert!(world.journal.now.lines.iter().all(|l| !l.cut.is_cut()));
@@ -246,8 +219,5 @@ fn a_container_that_starts_again_does_not_inherit_half_a_line() {
     assert_eq!(world.texts(), ["fresh"]);
     world.pass(5000);
     assert_eq!(world.texts(), ["fresh", "died here"]);
-    assert_eq!(
-        world.journal.now.lines[1].cut.after,
-        Some(CutReason::TimedOut)
-    );
+    assert_eq!(world.journal.now.lines[1].cut.after, Some(CutReason::TimedOut));
 }

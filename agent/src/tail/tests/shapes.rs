@@ -41,10 +41,7 @@ fn beats_44780_a_short_file_without_a_newline_is_read_when_it_has_waited() {
     assert!(world.texts().is_empty());
     world.pass(1100);
     assert_eq!(world.texts(), ["short"]);
-    assert_eq!(
-        world.journal.now.lines[0].cut.after,
-        Some(CutReason::TimedOut)
-    );
+    assert_eq!(world.journal.now.lines[0].cut.after, Some(CutReason::TimedOut));
     // While it grows, it does not count as waiting.
     world.append("app.log", "er\nx");
     world.pass(4000);
@@ -88,24 +85,11 @@ fn a_long_line_streams_through_in_bounded_memory() {
     let lines = &world.journal.now.lines;
     assert_eq!(lines.len(), 22);
     assert!(lines[..20].iter().all(|l| l.text == megabyte));
-    assert!(
-        lines[..20]
-            .iter()
-            .all(|l| l.cut.after == Some(CutReason::OverLong))
-    );
-    assert_eq!(
-        (lines[20].text.as_str(), lines[20].cut.before),
-        ("end", true)
-    );
-    assert_eq!(
-        (lines[21].text.as_str(), lines[21].cut),
-        ("short", Cut::default())
-    );
+    assert!(lines[..20].iter().all(|l| l.cut.after == Some(CutReason::OverLong)));
+    assert_eq!((lines[20].text.as_str(), lines[20].cut.before), ("end", true));
+    assert_eq!((lines[21].text.as_str(), lines[21].cut), ("short", Cut::default()));
     assert!(world.tailer.buffer.len() <= (1 << 20) + 2 * CHUNK + BEFORE);
-    assert!(
-        steps < 200,
-        "{steps} steps: every byte is read about twice, not more"
-    );
+    assert!(steps < 200, "{steps} steps: every byte is read about twice, not more");
 }
 
 #[test]
@@ -119,10 +103,7 @@ fn fluent_bit_9903_a_line_that_grows_slowly_is_not_read_again_and_again() {
     }
     assert_eq!(world.texts(), ["first"]);
     // Nothing to do for it between two writes.
-    assert!(matches!(
-        world.tailer.step(&mut world.journal),
-        Step::Idle { .. }
-    ));
+    assert!(matches!(world.tailer.step(&mut world.journal), Step::Idle { .. }));
     world.append("app.log", "\nlast\n");
     world.scan();
     assert_eq!(world.texts()[1].len(), 600_000);
@@ -195,9 +176,7 @@ fn special_files_are_left_alone() {
     let mut world = World::new();
     fs::create_dir(world.path("dir.log")).unwrap();
     let _socket = std::os::unix::net::UnixListener::bind(world.path("socket.log")).unwrap();
-    let made = std::process::Command::new("mkfifo")
-        .arg(world.path("fifo.log"))
-        .status();
+    let made = std::process::Command::new("mkfifo").arg(world.path("fifo.log")).status();
     assert!(made.is_ok());
     world.append("app.log", "a\n");
     world.scan().scan();
@@ -216,10 +195,7 @@ fn an_unreadable_file_is_warned_of_once_and_read_when_it_may_be() {
     set(0o000).unwrap();
     let path = world.path("app.log");
     world.scan().scan();
-    assert_eq!(
-        world.warnings(),
-        [(Problem::Unreadable, "app.log".to_owned())]
-    );
+    assert_eq!(world.warnings(), [(Problem::Unreadable, "app.log".to_owned())]);
     fs::set_permissions(path, PermissionsExt::from_mode(0o600)).unwrap();
     world.scan();
     assert_eq!(world.texts(), ["a"]);
@@ -257,10 +233,7 @@ fn the_agents_own_log_is_never_tailed() {
     assert_eq!(world.texts(), ["a"]);
     let mut warnings = world.warnings();
     warnings.sort_by_key(|(_, name)| name.clone());
-    let want = [
-        (Problem::OwnLog, "framed.log".into()),
-        (Problem::OwnLog, "own.log".into()),
-    ];
+    let want = [(Problem::OwnLog, "framed.log".into()), (Problem::OwnLog, "own.log".into())];
     assert_eq!(warnings, want);
 
     let mut world = World::new();
