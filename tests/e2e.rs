@@ -1,1 +1,25 @@
+//! End-to-end tests: the real program, on real files, as a user runs it.
+//!
+//! `SEALTAIL_BIN` names another binary to test (a release or static one);
+//! `SEALTAIL_TEST_S3_*` name a real S3 server, without which the S3 runs say
+//! loudly that they were skipped.
 
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test that cannot go on fails"
+)]
+
+#[path = "e2e/bad_input.rs"]
+mod bad_input;
+#[path = "e2e/crash.rs"]
+mod crash;
+#[path = "e2e/lifecycle.rs"]
+mod lifecycle;
+#[path = "e2e/leak.rs"]
+mod leak;
+#[path = "support/loggen.rs"]
+mod loggen;
+#[path = "e2e/sandbox.rs"]
+mod sandbox;

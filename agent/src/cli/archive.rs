@@ -1,0 +1,220 @@
+//! `sealtail verify` and `sealtail open`; and where archives are.
+
+use super::assemble::AssembleError;
+use super::{Failure, Outcome, complain, environment, print, runtime, tell};
+use crate::config;
+use crate::disk::{RealDisk, SharedDisk};
+use crate::read::open::{self as opening, Filter};
+use crate::read::{Archive, verify as verifying};
+use crate::store::s3::{Checksums, CredentialSource, Endpoint, FixedCredentials, S3Options};
+use crate::store::url::Location;
+use crate::store::{DirStore, S3Store, Store};
+use clap::Args;
+use sealtail_seal::keys::{VerifyingKey, secret_from_text};
+use sealtail_seal::message::Identity;
+use std::io::BufWriter;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::sync::Arc;
+
+#[derive(Debug, Args)]
+pub(super) struct VerifyArguments {
+    /// A directory, file:///… or s3://bucket/prefix (endpoint and region from the AWS environment).
+    archive: String,
+    /// The public signing key.
+    #[arg(long, value_name = "signing.pub")]
+    key: PathBuf,
+    /// Also open every object with this private key (repeatable).
+    #[arg(long, value_name = "archive.pem")]
+    identity: Vec<PathBuf>,
+    /// A checkpoint that was kept elsewhere: the archive must reach it.
+    #[arg(long, value_name = "FILE")]
+    expect: Option<PathBuf>,
+    /// The newest leaf must be at most so many seconds old.
+    #[arg(long, value_name = "SECONDS")]
+    max_age: Option<u64>,
+    /// The agent's heartbeat in seconds: an object at the tip may be under way for two of them.
+    #[arg(long, value_name = "SECONDS", default_value_t = 300)]
+    heartbeat: u64,
+    /// Print the report as one JSON object.
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct OpenArguments {
+    /// A directory, file:///… or s3://bucket/prefix (endpoint and region from the AWS environment).
+    archive: String,
+    /// A private key that opens the objects (repeatable).
+    #[arg(long, value_name = "archive.pem", required = true)]
+    identity: Vec<PathBuf>,
+    /// The public signing key: without it nobody vouches for what is opened.
+    #[arg(long, value_name = "signing.pub")]
+    key: Option<PathBuf>,
+    /// First sequence number.
+    #[arg(long, value_name = "N")]
+    from_seq: Option<u64>,
+    /// Last sequence number.
+    #[arg(long, value_name = "N")]
+    to_seq: Option<u64>,
+    /// Only records made durable at or after this (RFC 3339).
+    #[arg(long, value_name = "TIME")]
+    since: Option<String>,
+    /// Only records made durable before this (RFC 3339).
+    #[arg(long, value_name = "TIME")]
+    until: Option<String>,
+    /// Only these events (repeatable).
+    #[arg(long, value_name = "NAME")]
+    event: Vec<String>,
+    /// Give a source line's event once, though several incarnations hold it.
+    #[arg(long)]
+    dedupe: bool,
+}
+
+pub(super) fn verify(arguments: VerifyArguments) -> Outcome {
+    let now = crate::run::now_ms();
+    let request = verifying::Request {
+        key: public_key(&arguments.key)?,
+        identities: identities(&arguments.identity)?,
+        expect: arguments.expect.as_deref().map(read).transpose()?,
+        max_age: arguments.max_age.map(|s| (s.saturating_mul(1000), now)),
+        in_flight: arguments.heartbeat.saturating_mul(2000),
+        now,
+    };
+    let report = runtime()?.block_on(async {
+        let archive = Archive::open(read_store(&arguments.archive).await?).await.map_err(Failure::failed)?;
+        verifying::verify(&archive, request).await.map_err(Failure::failed)
+    })?;
+    let text = if arguments.json {
+        serde_json::to_string(&report).map_err(Failure::failed)?
+    } else {
+        report.to_string()
+    };
+    print(&text)?;
+    Ok(if report.holds() { ExitCode::SUCCESS } else { ExitCode::from(1) })
+}
+
+pub(super) fn open(arguments: OpenArguments) -> Outcome {
+    let key = arguments.key.as_deref().map(public_key).transpose()?;
+    if key.is_none() {
+        complain(
+            "warning: without --key nobody vouches for these records: anyone can seal to a public key",
+        );
+    }
+    let time = |text: Option<String>| {
+        let utc = |t: String| {
+            let ms = crate::text::parse_rfc3339(&t);
+            ms.map(crate::text::rfc3339).ok_or_else(|| Failure::Usage(format!("{t:?} is no time; write 2026-11-22T10:00:00Z")))
+        };
+        text.map(utc).transpose()
+    };
+    let request = opening::Request {
+        identities: identities(&arguments.identity)?,
+        key,
+        filter: Filter {
+            from_seq: arguments.from_seq,
+            to_seq: arguments.to_seq,
+            since: time(arguments.since)?,
+            until: time(arguments.until)?,
+            events: arguments.event,
+        },
+        dedupe: arguments.dedupe,
+    };
+    let result = runtime()?.block_on(async {
+        let archive = Archive::open(read_store(&arguments.archive).await?).await.map_err(Failure::failed)?;
+        let mut out = BufWriter::with_capacity(1 << 16, std::io::stdout().lock());
+        Ok(opening::open(&archive, request, &mut out).await)
+    })?;
+    match result {
+        Err(e) if opening::is_broken_pipe(&e) => Ok(ExitCode::SUCCESS),
+        Err(e) => Err(Failure::failed(e)),
+        Ok(opened) => {
+            let repeated = if opened.repeated > 0 {
+                format!(", {} repeated ones left out", opened.repeated)
+            } else {
+                String::new()
+            };
+            tell(&format!("{} records{repeated}", opened.records));
+            Ok(ExitCode::SUCCESS)
+        }
+    }
+}
+
+fn read(path: &Path) -> Result<String, Failure> {
+    std::fs::read_to_string(path).map_err(|e| Failure::Usage(format!("failed to read {}: {e}", path.display())))
+}
+
+fn public_key(path: &Path) -> Result<VerifyingKey, Failure> {
+    VerifyingKey::from_pem(&read(path)?).map_err(|e| Failure::Usage(format!("{}: {e}", path.display())))
+}
+
+/// Private keys: RSA in PEM, or a shared AES key as one line of base64, whose
+/// name is the file's name without its ending.
+fn identities(paths: &[PathBuf]) -> Result<Vec<Identity>, Failure> {
+    let one = |path: &PathBuf| {
+        let text = zeroize::Zeroizing::new(read(path)?);
+        let bad = |e| Failure::Usage(format!("{}: {e}", path.display()));
+        if text.contains("-----BEGIN") {
+            return Identity::rsa(&text).map_err(bad);
+        }
+        let name = path.file_stem().unwrap_or_default().to_string_lossy();
+        Ok(Identity::aes(&name, *secret_from_text(&text).map_err(bad)?))
+    };
+    paths.iter().map(one).collect()
+}
+
+/// The archive that a person named.
+async fn read_store(text: &str) -> Result<Store, Failure> {
+    match Location::parse(text).map_err(Failure::usage)? {
+        Location::Dir(path) => {
+            if !path.is_dir() {
+                return Err(Failure::Failed(format!("failed to read {}: there is no such directory", path.display())));
+            }
+            let disk: SharedDisk = Arc::new(RealDisk);
+            DirStore::open(disk, &path).map(Store::Dir).map_err(Failure::failed)
+        }
+        Location::S3 { bucket, prefix } => {
+            let mut options = S3Options::new(&bucket, &prefix);
+            // What the AWS tools call it; the SDK does not read it by itself.
+            if environment("AWS_S3_FORCE_PATH_STYLE").is_some_and(|v| v == "true" || v == "1") {
+                options.path_style = Some(true);
+            }
+            S3Store::open(options).await.map(Store::S3).map_err(Failure::failed)
+        }
+    }
+}
+
+/// The archive that a sink is configured with.
+pub(super) async fn sink_store(archive: &config::Archive, disk: &SharedDisk) -> Result<Store, AssembleError> {
+    let failed = |e: &dyn std::fmt::Display| AssembleError::Failed(e.to_string());
+    match archive {
+        config::Archive::Directory(path) => {
+            DirStore::create(Arc::clone(disk), path).map(Store::Dir).map_err(|e| failed(&e))
+        }
+        config::Archive::S3(s3) => {
+            let mut options = S3Options::new(&s3.bucket, &s3.prefix);
+            options.region.clone_from(&s3.region);
+            if let Some(endpoint) = &s3.endpoint {
+                options.endpoint = Some(Endpoint::parse(endpoint).map_err(|e| AssembleError::Config(e.to_string()))?);
+            }
+            options.path_style = Some(s3.path_style);
+            options.checksums = match s3.checksums {
+                config::Checksums::WhenSupported => Checksums::WhenSupported,
+                config::Checksums::WhenRequired => Checksums::WhenRequired,
+            };
+            if let Some(credentials) = &s3.credentials {
+                options.credentials = CredentialSource::Fixed(fixed(credentials)?);
+            }
+            S3Store::open(options).await.map(Store::S3).map_err(|e| failed(&e))
+        }
+    }
+}
+
+fn fixed(credentials: &config::Credentials) -> Result<FixedCredentials, AssembleError> {
+    let load = |reference: &config::SecretRef| {
+        let secret = reference.load(&environment).map_err(|e| AssembleError::Config(e.to_string()))?;
+        let text = secret.text().map(|t| t.trim().to_owned());
+        text.ok_or_else(|| AssembleError::Config(format!("{reference} is not text")))
+    };
+    Ok(FixedCredentials::new(&load(&credentials.access_key)?, &load(&credentials.secret_key)?, None))
+}

@@ -1,0 +1,58 @@
+//! What the agent did, in a few lines at the end.
+
+use crate::pipeline::Pipeline;
+use crate::sink::archive::Counters;
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+
+/// Counts of one run. Names and numbers only, never content.
+#[derive(Debug, Default, Clone)]
+pub struct Summary {
+    /// Lines and bytes read, records and gaps made.
+    pub totals: crate::pipeline::Totals,
+    /// Events by kind.
+    pub events: Vec<(&'static str, u64)>,
+    /// Redactions by class or detector.
+    pub redactions: Vec<(&'static str, u64)>,
+    /// Objects, leaves and bytes sent, by sink.
+    pub sinks: Vec<(String, u64, u64, u64)>,
+}
+
+impl Summary {
+    /// What the hot path did.
+    #[must_use]
+    pub fn of(pipeline: &Pipeline) -> Self {
+        let stats = pipeline.redaction_stats();
+        let some = |(name, n): (&'static str, u64)| (n > 0).then_some((name, n));
+        Self {
+            totals: pipeline.totals(),
+            events: stats.events().filter_map(some).collect(),
+            redactions: stats.redactions().filter_map(some).collect(),
+            sinks: Vec::new(),
+        }
+    }
+
+    pub(super) fn add_sinks(&mut self, counters: &[(String, Arc<Counters>)]) {
+        for (name, c) in counters {
+            self.sinks.push((name.clone(), c.objects.load(Relaxed), c.leaves.load(Relaxed), c.bytes.load(Relaxed)));
+        }
+    }
+}
+
+impl fmt::Display for Summary {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let list = |items: &[(&'static str, u64)]| {
+            let texts: Vec<_> = items.iter().map(|(name, n)| format!("{name} {n}")).collect();
+            if texts.is_empty() { "none".to_owned() } else { texts.join(", ") }
+        };
+        writeln!(f, "  read      {} lines, {} bytes", self.totals.lines, self.totals.bytes)?;
+        writeln!(f, "  records   {} made durable, {} gaps", self.totals.records, self.totals.gaps)?;
+        writeln!(f, "  events    {}", list(&self.events))?;
+        writeln!(f, "  redacted  {}", list(&self.redactions))?;
+        for (name, objects, leaves, bytes) in &self.sinks {
+            writeln!(f, "  {name:<9} {objects} objects, {leaves} leaves, {bytes} bytes sent")?;
+        }
+        Ok(())
+    }
+}
