@@ -7,4 +7,5 @@ pub mod disk;
 pub mod fault;
 pub mod journal;
 pub mod line;
+pub mod ship;
 pub mod source;
