@@ -9,3 +9,4 @@ pub mod journal;
 pub mod line;
 pub mod ship;
 pub mod source;
+pub mod store;
