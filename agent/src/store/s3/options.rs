@@ -1,6 +1,6 @@
 //! How a bucket is reached.
 
-use aws_sdk_s3::config::{Credentials, Region};
+use aws_sdk_s3::config::{Credentials, Region, SharedCredentialsProvider};
 use std::fmt;
 
 /// Everything that is needed to talk to a bucket.
@@ -67,6 +67,9 @@ pub enum CredentialSource {
     Chain,
     /// Given by the configuration.
     Fixed(FixedCredentials),
+    /// Had from the program, for example by assuming a role; asked again when
+    /// they have run out.
+    Provider(SharedCredentialsProvider),
 }
 
 /// Credentials out of the configuration. Not shown by `Debug`, wiped when dropped.
@@ -78,7 +81,13 @@ impl FixedCredentials {
     #[must_use]
     pub fn new(access_key: &str, secret: &str, session_token: Option<&str>) -> Self {
         let token = session_token.map(str::to_owned);
-        Self(Credentials::new(access_key, secret, token, None, "configuration"))
+        Self(Credentials::new(
+            access_key,
+            secret,
+            token,
+            None,
+            "configuration",
+        ))
     }
 }
 
@@ -104,7 +113,9 @@ impl Endpoint {
     /// Without http(s) scheme or host; with credentials, query or fragment. The
     /// text is not repeated: it may hold a password.
     pub fn parse(text: &str) -> Result<Self, EndpointError> {
-        let rest = text.strip_prefix("https://").or_else(|| text.strip_prefix("http://"));
+        let rest = text
+            .strip_prefix("https://")
+            .or_else(|| text.strip_prefix("http://"));
         let rest = rest.ok_or(EndpointError("it begins with https:// or http://"))?;
         let host = rest.split('/').next().unwrap_or_default();
         if host.contains('@') {
