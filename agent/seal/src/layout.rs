@@ -1,6 +1,6 @@
 //! Object keys under `<prefix>/<origin>/<incarnation>/` (SEAL-FORMAT.md section 3).
 
-use crate::time::civil;
+use crate::time::{civil, digits, is_day};
 
 /// The keys of one incarnation, relative to the sink's prefix.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -38,13 +38,31 @@ pub enum Place {
 /// # Errors
 /// [`NameError`] says what is allowed.
 pub fn check_origin(name: &str) -> Result<(), NameError> {
-    let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
-    let part = |p: &str| !p.is_empty() && p != "." && p != ".." && p.chars().all(plain);
-    if name.len() <= 200 && name.split('/').all(part) {
+    if name.len() <= 200 && name.split('/').all(is_plain_part) {
         Ok(())
     } else {
         Err(NameError { name: name.to_owned() })
     }
+}
+
+/// Checks an incarnation's name: one part of an origin.
+///
+/// # Errors
+/// [`NameError`] says what is allowed.
+pub fn check_incarnation(name: &str) -> Result<(), NameError> {
+    check_origin(name)?;
+    if name.contains('/') { Err(NameError { name: name.to_owned() }) } else { Ok(()) }
+}
+
+/// Whether this can be the id of a sealed field's key: 8 base64url characters.
+pub(crate) fn is_field_key_id(kid: &str) -> bool {
+    kid.len() == 8 && kid.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_')
+}
+
+/// Whether this is safe as one part of an object key: never a way up or out.
+pub(crate) fn is_plain_part(part: &str) -> bool {
+    let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
+    !part.is_empty() && part != "." && part != ".." && part.chars().all(plain)
 }
 
 impl Layout {
@@ -54,10 +72,7 @@ impl Layout {
     /// When origin or incarnation cannot stand in a key.
     pub fn new(origin: &str, incarnation: &str) -> Result<Self, NameError> {
         check_origin(origin)?;
-        check_origin(incarnation)?;
-        if incarnation.contains('/') {
-            return Err(NameError { name: incarnation.to_owned() });
-        }
+        check_incarnation(incarnation)?;
         Ok(Self { base: format!("{origin}/{incarnation}/") })
     }
 
@@ -71,6 +86,12 @@ impl Layout {
     #[must_use]
     pub fn proof_key(&self, index: u64) -> String {
         format!("{}log/{index:020}.tlog-proof", self.base)
+    }
+
+    /// A sealed field key, by its id.
+    #[must_use]
+    pub fn field_key(&self, kid: &str) -> String {
+        format!("{}keys/{kid}.esdk", self.base)
     }
 
     /// A sealed batch: by the journal time of its first record.
@@ -105,14 +126,10 @@ impl Layout {
             return Some(Place::Checkpoint);
         }
         match rest.split_once('/')? {
-            ("log", name) => {
-                let digits = name.strip_suffix(".tlog-proof")?;
-                let index = digits.parse().ok()?;
-                (self.proof_key(index) == key).then_some(Place::Proof(index))
-            }
-            ("batch", name) => name.ends_with(".esdk").then_some(Place::Batch),
-            ("keys", _) => Some(Place::Key),
-            ("backup", _) => Some(Place::Backup),
+            ("log", name) => digits(name.strip_suffix(".tlog-proof")?, 20).map(Place::Proof),
+            ("batch", name) => is_batch(name).map(|()| Place::Batch),
+            ("keys", name) => is_field_key_id(name.strip_suffix(".esdk")?).then_some(Place::Key),
+            ("backup", name) => is_plain_part(name).then_some(Place::Backup),
             _ => None,
         }
     }
@@ -123,9 +140,24 @@ impl Layout {
 #[must_use]
 pub fn split_proof_key(key: &str) -> Option<(&str, &str)> {
     let (folder, name) = key.rsplit_once('/')?;
-    name.strip_suffix(".tlog-proof").filter(|digits| digits.len() == 20)?;
+    digits(name.strip_suffix(".tlog-proof")?, 20)?;
     let (origin, incarnation) = folder.strip_suffix("/log")?.rsplit_once('/')?;
-    check_origin(origin).is_ok().then_some((origin, incarnation))
+    check_origin(origin).and_then(|()| check_incarnation(incarnation)).ok()?;
+    Some((origin, incarnation))
+}
+
+/// `dt=YYYY-MM-DD/hour=HH/<20 digits>.ndjson.(gz|zst).esdk`, of an hour that is.
+fn is_batch(name: &str) -> Option<()> {
+    let (date, rest) = name.strip_prefix("dt=")?.split_once("/hour=")?;
+    let (hour, file) = rest.split_once('/')?;
+    let mut parts = date.splitn(3, '-');
+    let year = digits(parts.next()?, 4)?;
+    let month = digits(parts.next()?, 2)?;
+    let day = digits(parts.next()?, 2)?;
+    let first = file.strip_suffix(".esdk")?;
+    let first = first.strip_suffix(".gz").or_else(|| first.strip_suffix(".zst"))?;
+    digits(first.strip_suffix(".ndjson")?, 20)?;
+    (is_day(year, month, day) && digits(hour, 2)? < 24).then_some(())
 }
 
 #[cfg(test)]
@@ -152,6 +184,36 @@ mod tests {
         assert_eq!(layout.place(&format!("{base}log/7.tlog-proof")), None);
         assert_eq!(layout.place("other/log/00000000000000000007.tlog-proof"), None);
         assert_eq!(split_proof_key(&batch), None);
+    }
+
+    #[test]
+    fn only_keys_that_are_written_have_a_place() {
+        let layout = Layout::new("a", "i").unwrap();
+        let batch = layout.batch_key(7, 1_795_341_570, "zstd");
+        assert_eq!(layout.place(&batch), Some(Place::Batch));
+        for (good, bad) in [
+            ("hour=09", "hour=24"),
+            ("hour=09", "hour=9"),
+            ("-11-22", "-11-31"),
+            ("-11-22", "-02-29"),
+            ("00000000000000000007", "7"),
+            ("00000000000000000007", "99999999999999999999"),
+            ("00000000000000000007", "+0000000000000000007"),
+            (".zst.", ".br."),
+            (".zst.", "."),
+            ("batch/", "batch//"),
+            ("batch/", "batch/../"),
+            ("batch/dt", "log/dt"),
+        ] {
+            assert_ne!(batch, batch.replace(good, bad));
+            assert_eq!(layout.place(&batch.replace(good, bad)), None, "{bad}");
+        }
+        for bad in ["a/i/keys/../../x.esdk", "a/i/keys/abc.esdk", "a/i/backup/", "a/i/backup/../x"]
+        {
+            assert_eq!(layout.place(bad), None, "{bad}");
+        }
+        assert_eq!(split_proof_key("a/i/log/0000000000000000000x.tlog-proof"), None);
+        assert_eq!(split_proof_key("a/../log/00000000000000000001.tlog-proof"), None);
     }
 
     #[test]

@@ -5,8 +5,9 @@
 //! same bytes is no leaf.
 
 use crate::base64;
-use crate::layout::check_origin;
+use crate::layout::{check_incarnation, check_origin, is_field_key_id, is_plain_part};
 use crate::merkle::Hash;
+use crate::time::{digits, is_day};
 
 /// A leaf.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -147,6 +148,14 @@ impl Leaf {
         }
     }
 
+    /// The leaf itself, if its text reads back: what is logged must be readable.
+    ///
+    /// # Errors
+    /// [`NotALeaf`] for a leaf with a field that its text cannot hold.
+    pub fn checked(self) -> Result<Self, NotALeaf> {
+        Self::parse(&self.encode()).ok().filter(|leaf| *leaf == self).ok_or(NotALeaf)
+    }
+
     /// Parses a leaf's text.
     ///
     /// # Errors
@@ -190,7 +199,9 @@ impl Object {
             len: parts.next()?.parse().ok()?,
             key: parts.next()?.to_owned(),
         };
-        check_origin(&object.key.replace('=', "-")).is_ok().then_some(object)
+        // S3 takes keys of up to 1024 bytes; `=` stands in the folders of a batch.
+        let part = |part: &str| is_plain_part(&part.replace('=', "-"));
+        (object.key.len() <= 1024 && object.key.split('/').all(part)).then_some(object)
     }
 }
 
@@ -200,7 +211,7 @@ fn parse(text: &str) -> Option<Leaf> {
     let origin = lines.value("origin")?.to_owned();
     check_origin(&origin).ok()?;
     let incarnation = lines.value("incarnation")?.to_owned();
-    check_origin(&incarnation).ok()?;
+    check_incarnation(&incarnation).ok()?;
     let body = match kind {
         "start" => Body::Start {
             time: lines.time()?,
@@ -208,27 +219,29 @@ fn parse(text: &str) -> Option<Leaf> {
             config: unhex(lines.value("config")?)?,
             next: lines.value("next")?.parse().ok()?,
             previous: match lines.value("previous") {
-                Some(p) => Some(check_origin(p).ok().map(|()| p.to_owned())?),
+                Some(p) => Some(check_incarnation(p).ok().map(|()| p.to_owned())?),
                 None => None,
             },
         },
-        "batch" => Body::Batch {
-            first: lines.value("first")?.parse().ok()?,
-            count: lines.value("count")?.parse().ok()?,
-            time: {
-                let (from, to) = lines.value("time")?.split_once(' ')?;
-                (valid_time(from)?, valid_time(to)?)
-            },
-            records: base64::decode_array(lines.value("records")?)?,
-            object: Object::parse(lines.value("object")?)?,
-        },
+        "batch" => {
+            let (first, count) = range(lines.value("first")?, lines.value("count")?)?;
+            let (from, to) = lines.value("time")?.split_once(' ')?;
+            Body::Batch {
+                first,
+                count,
+                time: (valid_time(from)?, valid_time(to)?),
+                records: base64::decode_array(lines.value("records")?)?,
+                object: Object::parse(lines.value("object")?)?,
+            }
+        }
         "gap" => {
             let time = lines.time()?;
             let missing = match lines.0.next()?.split_once(' ')? {
                 ("source", seq) => Missing::Source { seq: seq.parse().ok()? },
-                ("records", range) => {
-                    let (first, count) = range.split_once(' ')?;
-                    Missing::Records { first: first.parse().ok()?, count: count.parse().ok()? }
+                ("records", numbers) => {
+                    let (first, count) = numbers.split_once(' ')?;
+                    let (first, count) = range(first, count)?;
+                    Missing::Records { first, count }
                 }
                 _ => return None,
             };
@@ -236,8 +249,7 @@ fn parse(text: &str) -> Option<Leaf> {
         }
         "key" => {
             let kid = lines.value("kid")?;
-            let plain = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
-            (kid.len() == 8 && kid.chars().all(plain)).then_some(())?;
+            is_field_key_id(kid).then_some(())?;
             Body::Key { kid: kid.to_owned(), object: Object::parse(lines.value("object")?)? }
         }
         "alive" => Body::Alive { time: lines.time()?, next: lines.value("next")?.parse().ok()? },
@@ -259,11 +271,25 @@ impl<'a> Lines<'a> {
     }
 }
 
-/// `YYYY-MM-DDTHH:MM:SS.mmmZ` in form; the calendar is not checked.
+/// `YYYY-MM-DDTHH:MM:SS.mmmZ`, of an instant that is.
 fn valid_time(text: &str) -> Option<String> {
     let form = "0000-00-00T00:00:00.000Z";
     let fits = |(c, f): (char, char)| if f == '0' { c.is_ascii_digit() } else { c == f };
-    (text.len() == form.len() && text.chars().zip(form.chars()).all(fits)).then(|| text.to_owned())
+    if text.len() != form.len() || !text.chars().zip(form.chars()).all(fits) {
+        return None;
+    }
+    let part = |at: std::ops::Range<usize>| digits(text.get(at.clone())?, at.len());
+    let exists = is_day(part(0..4)?, part(5..7)?, part(8..10)?)
+        && part(11..13)? < 24
+        && part(14..16)? < 60
+        && part(17..19)? < 60;
+    exists.then(|| text.to_owned())
+}
+
+/// A range of record numbers: not empty, and its end has a number too.
+fn range(first: &str, count: &str) -> Option<(u64, u64)> {
+    let (first, count): (u64, u64) = (first.parse().ok()?, count.parse().ok()?);
+    (count > 0 && first.checked_add(count).is_some()).then_some((first, count))
 }
 
 fn hex(bytes: &[u8; 32]) -> String {
@@ -374,6 +400,36 @@ mod tests {
                     assert_eq!(Leaf::parse(&bad), Err(NotALeaf), "{bad:?}");
                 }
             }
+        }
+    }
+
+    #[test]
+    fn the_longest_origin_has_batch_leaves_that_read_back() {
+        let mut leaf = all()[2].clone();
+        leaf.origin = "o".repeat(200);
+        let layout = crate::layout::Layout::new(&leaf.origin, &leaf.incarnation).unwrap();
+        let Body::Batch { object, .. } = &mut leaf.body else { panic!() };
+        object.key = layout.batch_key(u64::MAX, 1_795_341_570, "zstd");
+        assert_eq!(Leaf::parse(&leaf.encode()), Ok(leaf));
+    }
+
+    #[test]
+    fn times_and_ranges_that_cannot_be_are_refused() {
+        let [start, _, batch, _, records, ..] = &all()[..] else { panic!() };
+        for (leaf, good, bad) in [
+            (start, "2026-11-22T", "2026-13-22T"),
+            (start, "2026-11-22T", "2026-02-29T"),
+            (start, "T09:59:30.", "T24:59:30."),
+            (start, "T09:59:30.", "T09:59:60."),
+            (batch, "count 3000", "count 0"),
+            (batch, "first 183220", "first 18446744073709551615"),
+            (records, "records 9 2", "records 9 0"),
+            (records, "records 9 2", "records 18446744073709551615 2"),
+            (start, "incarnation 2026", "incarnation x/2026"),
+        ] {
+            let text = leaf.encode().replacen(good, bad, 1);
+            assert_ne!(text, leaf.encode());
+            assert_eq!(Leaf::parse(&text), Err(NotALeaf), "{text}");
         }
     }
 

@@ -77,10 +77,10 @@ impl Frontier {
 
     /// The tree before and after a leaf, from the inclusion path of that leaf
     /// when it was the last: so one proof is the whole state. `None` when the
-    /// path has the wrong length.
+    /// path has the wrong length, or the index is the last there could be.
     #[must_use]
     pub fn from_last_leaf(index: u64, leaf: Hash, path: &[Hash]) -> Option<(Self, Self)> {
-        if path.len() != usize::try_from(index.count_ones()).ok()? {
+        if index == u64::MAX || path.len() != usize::try_from(index.count_ones()).ok()? {
             return None;
         }
         let before = Self { size: index, peaks: path.iter().rev().copied().collect() };
@@ -235,5 +235,43 @@ mod tests {
         assert_eq!(root_from_inclusion(0, 2, leaf, &[]), None);
         assert_eq!(root_from_inclusion(2, 2, leaf, &[leaf]), None);
         assert_eq!(Frontier::from_last_leaf(3, leaf, &[leaf]), None);
+    }
+
+    #[test]
+    fn a_tree_that_could_not_grow_is_refused() {
+        let leaf = leaf_hash(b"x");
+        assert_eq!(Frontier::from_last_leaf(u64::MAX, leaf, &[leaf; 64]), None);
+    }
+
+    proptest::proptest! {
+        #![proptest_config(proptest::test_runner::Config::with_cases(32))]
+
+        #[test]
+        fn any_tree_agrees_with_another_implementation(size in 1_usize..700, at in 0_usize..700) {
+            use ct_merkle::mem_backed_tree::MemoryBackedTree;
+            let at = at % size;
+            let mut oracle = MemoryBackedTree::<Sha256, Vec<u8>>::new();
+            let mut leaves = Vec::new();
+            for n in 0..size {
+                let data = n.to_be_bytes().to_vec();
+                leaves.push(leaf_hash(&data));
+                oracle.push(data);
+            }
+            let path = inclusion_path(at, &leaves).unwrap();
+            let theirs = oracle.prove_inclusion(at);
+            proptest::prop_assert_eq!(path.concat(), theirs.as_bytes());
+            proptest::prop_assert_eq!(root(&leaves).to_vec(), oracle.root().as_bytes().to_vec());
+            // A wrong index, size or sibling leads elsewhere.
+            let root = Some(root(&leaves));
+            let (at, size) = (at as u64, size as u64);
+            let ours = root_from_inclusion(at, size, leaves[at as usize], &path);
+            proptest::prop_assert_eq!(ours, root);
+            for i in 0..path.len() {
+                let mut bad = path.clone();
+                bad[i][0] ^= 1;
+                let elsewhere = root_from_inclusion(at, size, leaves[at as usize], &bad);
+                proptest::prop_assert_ne!(elsewhere, root);
+            }
+        }
     }
 }

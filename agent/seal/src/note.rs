@@ -8,9 +8,9 @@ use crate::keys::{SigningKey, VerifyingKey};
 use crate::merkle::Hash;
 use sha2::{Digest as _, Sha256};
 
-/// Longest note that is read.
-const MAX_LEN: usize = 64 * 1024;
-/// Most signature lines that are looked at.
+/// Longest note that is read: C2SP asks for room for 16 signatures of up to 5 kB.
+pub(crate) const MAX_LEN: usize = 128 * 1024;
+/// Most signature lines that are read.
 const MAX_SIGNATURES: usize = 32;
 
 /// The state of a log: how many leaves, and the root over them.
@@ -73,7 +73,8 @@ impl Checkpoint {
     /// Reads a signed note and checks that `key` signed it under `name`.
     ///
     /// # Errors
-    /// See [`NoteError`]. Signatures of others are ignored.
+    /// See [`NoteError`]. Signatures of others are ignored; a second one by this
+    /// key is refused: we never write any, so somebody else did.
     pub fn verify(note: &str, name: &str, key: &VerifyingKey) -> Result<Self, NoteError> {
         let (text, signatures) = split(note)?;
         let checkpoint = Self::parse_text(text)?;
@@ -86,6 +87,9 @@ impl Checkpoint {
             };
             if signer != name || *named != id {
                 continue;
+            }
+            if found {
+                return Err(NoteError::Malformed);
             }
             let signature = signature.try_into().map_err(|_| NoteError::Malformed)?;
             if !key.verify(text.as_bytes(), &signature) {
@@ -106,7 +110,8 @@ pub struct Signer {
 }
 
 impl Signer {
-    /// A signer; `name` is the key's name in notes (the origin).
+    /// A signer; `name` is the key's name in notes (the origin). It must be one
+    /// that [`crate::layout::check_origin`] takes, or nobody reads the notes.
     #[must_use]
     pub fn new(name: &str, key: SigningKey) -> Self {
         let id = key_id(name, &key.public());
@@ -164,7 +169,8 @@ fn signature_line(line: &str) -> Result<(&str, Vec<u8>), NoteError> {
         line.strip_prefix("— ").and_then(|l| l.split_once(' ')).ok_or(NoteError::Malformed)?;
     let signature =
         base64::decode(signature).filter(|s| s.len() > 4).ok_or(NoteError::Malformed)?;
-    if name.is_empty() || name.contains('+') {
+    // C2SP signed-note, "Format": no Unicode spaces and no plus in a name.
+    if name.is_empty() || name.contains(|c: char| c == '+' || c.is_whitespace()) {
         return Err(NoteError::Malformed);
     }
     Ok((name, signature))
@@ -238,6 +244,78 @@ mod tests {
         let (verified, _) = theirs.verify(&VerifierList::new(vec![Box::new(verifier)])).unwrap();
         assert_eq!(verified.len(), 1);
         assert_eq!(theirs.text(), checkpoint().text().as_bytes());
+    }
+
+    #[test]
+    fn a_second_signature_by_our_key_is_refused() {
+        let signer = signer();
+        let note = signer.sign(&checkpoint());
+        let twice = format!("{note}{}", note.rsplit_once("\n\n").unwrap().1);
+        assert_eq!(
+            Checkpoint::verify(&twice, "wa/prod/gateway-0", &signer.public()),
+            Err(NoteError::Malformed)
+        );
+    }
+
+    #[test]
+    fn key_names_with_spaces_of_any_alphabet_are_refused() {
+        let note = signer().sign(&checkpoint());
+        for space in ['\u{a0}', '\u{2003}', '\u{3000}', '\u{85}'] {
+            let line = format!("— wit{space}ness {}\n", base64::encode(&[7; 68]));
+            assert_eq!(
+                Checkpoint::parse_unverified(&format!("{note}{line}")),
+                Err(NoteError::Malformed),
+                "{space:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn sixteen_signatures_of_five_kilobytes_are_read() {
+        // C2SP signed-note, "Format": verifiers must accept at least that.
+        let signer = signer();
+        let mut note = signer.sign(&checkpoint());
+        for n in 0..15 {
+            note.push_str(&format!("— w{n}.example {}\n", base64::encode(&[n; 5000])));
+        }
+        assert_eq!(
+            Checkpoint::verify(&note, "wa/prod/gateway-0", &signer.public()),
+            Ok(checkpoint())
+        );
+    }
+
+    #[test]
+    fn the_published_examples_read() {
+        // C2SP tlog-checkpoint, the example of its introduction.
+        let example = "example.com/behind-the-sofa\n20852163\n\
+            CsUYapGGPo4dkMgIAUqom/Xajj7h2fB2MPA3j2jxq2I=\n\n\
+            — example.com/behind-the-sofa Az3grlgtzPICa5OS8npVmf1Myq/5IZniMp+ZJurmRDeOoRDe4URYN7u5\
+            /Zhcyv2q1gGzGku9nTo+zyWE+xeMcTOAYQ8=\n";
+        let checkpoint = Checkpoint::parse_unverified(example).unwrap();
+        assert_eq!(checkpoint.origin, "example.com/behind-the-sofa");
+        assert_eq!(checkpoint.size, 20_852_163);
+        // The verifier key of Go's sumdb/note tests: PeterNeumann+c74f20a3+….
+        let key = base64::decode("ARpc2QcUPDhMQegwxbzhKqiBfsVkmqq/LDE4izWy10TW").unwrap();
+        let key = VerifyingKey::from_bytes(key[1..].try_into().unwrap()).unwrap();
+        assert_eq!(key_id("PeterNeumann", &key), [0xc7, 0x4f, 0x20, 0xa3]);
+    }
+
+    #[test]
+    fn what_another_implementation_signs_verifies() {
+        use signed_note::{Note, StandardSigner};
+        let ours = signer();
+        let id = u32::from_be_bytes(key_id("wa/prod/gateway-0", &ours.public()));
+        let seed = base64::encode(&[&[1][..], &[7; 32]].concat());
+        let theirs =
+            StandardSigner::new(&format!("PRIVATE+KEY+wa/prod/gateway-0+{id:08x}+{seed}")).unwrap();
+        let mut note = Note::new(checkpoint().text().as_bytes(), &[]).unwrap();
+        note.add_sigs(&[&theirs]).unwrap();
+        let note = String::from_utf8(note.to_bytes()).unwrap();
+        assert_eq!(note, ours.sign(&checkpoint()), "Ed25519 is deterministic");
+        assert_eq!(
+            Checkpoint::verify(&note, "wa/prod/gateway-0", &ours.public()),
+            Ok(checkpoint())
+        );
     }
 
     proptest::proptest! {

@@ -5,14 +5,16 @@
 
 use crate::base64;
 use crate::keys::VerifyingKey;
+use crate::leaf::Leaf;
 use crate::merkle::{Frontier, Hash, leaf_hash, root_from_inclusion};
-use crate::note::{Checkpoint, NoteError};
+use crate::note::{self, Checkpoint, NoteError};
 
 const HEADER: &str = "c2sp.org/tlog-proof@v1";
 /// Longest path in a tree of 2^64 leaves.
 const MAX_PATH: usize = 64;
-/// Longest proof that is read.
-pub const MAX_LEN: usize = 64 * 1024;
+/// Longest proof that is read: a note of full length, and as much again for leaf
+/// and path.
+pub const MAX_LEN: usize = 2 * note::MAX_LEN;
 
 /// The proof of one leaf.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -38,6 +40,9 @@ pub enum ProofError {
     /// The path does not lead from the leaf to the root.
     #[error("the leaf is not in the tree that the checkpoint signs")]
     NotIncluded,
+    /// The leaf is none of ours, or of another log than the checkpoint.
+    #[error("the leaf is not one of the log that the checkpoint signs")]
+    OtherLog,
     /// The checkpoint's signature.
     #[error(transparent)]
     Note(#[from] NoteError),
@@ -97,6 +102,21 @@ impl Proof {
     /// See [`NoteError`].
     pub fn verify(&self, name: &str, key: &VerifyingKey) -> Result<(), NoteError> {
         Checkpoint::verify(&self.note, name, key).map(drop)
+    }
+
+    /// Checks the signature as [`Proof::verify`] does, and that leaf and checkpoint
+    /// speak of the same log: a true proof of another log proves nothing of this
+    /// one, even when one key signs both. Returns the leaf.
+    ///
+    /// # Errors
+    /// See [`ProofError`].
+    pub fn verify_leaf(&self, name: &str, key: &VerifyingKey) -> Result<Leaf, ProofError> {
+        self.verify(name, key)?;
+        let leaf = std::str::from_utf8(&self.leaf).ok().and_then(|text| Leaf::parse(text).ok());
+        leaf.filter(|leaf| {
+            self.checkpoint.origin == format!("{}/{}", leaf.origin, leaf.incarnation)
+        })
+        .ok_or(ProofError::OtherLog)
     }
 
     /// The trees before and after the leaf, if it was the last one.
@@ -164,6 +184,28 @@ mod tests {
             assert_eq!(before, expected);
             assert_eq!((proof.index, after.size()), (i as u64, i as u64 + 1));
             expected = after;
+        }
+    }
+
+    #[test]
+    fn a_leaf_of_another_log_is_refused_though_the_same_key_signed_it() {
+        use crate::leaf::{Body, Leaf};
+        let signer = Signer::new("o", SigningKey::from_seed(&[3; 32]));
+        let leaf = Leaf {
+            origin: "o".into(),
+            incarnation: "i".into(),
+            body: Body::Alive { time: "2026-11-22T09:59:30.000Z".into(), next: 4 },
+        };
+        let proof = |origin: &str, leaf: &[u8]| {
+            let checkpoint = Checkpoint { origin: origin.into(), size: 1, root: leaf_hash(leaf) };
+            Proof::new(leaf.to_vec(), 0, vec![], signer.sign(&checkpoint)).unwrap()
+        };
+        let text = leaf.encode();
+        let key = signer.public();
+        assert_eq!(proof("o/i", text.as_bytes()).verify_leaf("o", &key), Ok(leaf));
+        for (origin, leaf) in [("o/j", text.as_bytes()), ("o", text.as_bytes()), ("o/i", b"x")] {
+            let refused = proof(origin, leaf).verify_leaf("o", &key);
+            assert_eq!(refused, Err(ProofError::OtherLog), "{origin}");
         }
     }
 

@@ -19,9 +19,41 @@ pub(crate) fn civil(unix_seconds: u64) -> (u64, u64, u64, u64) {
     (year, month, day, hour)
 }
 
+/// Whether there is such a day in the years 1970 to 9999.
+pub(crate) fn is_day(year: u64, month: u64, day: u64) -> bool {
+    let leap = year.is_multiple_of(4) && (!year.is_multiple_of(100) || year.is_multiple_of(400));
+    let days = match month {
+        2 => 28 + u64::from(leap),
+        4 | 6 | 9 | 11 => 30,
+        1..=12 => 31,
+        _ => 0,
+    };
+    (1970..=9999).contains(&year) && (1..=days).contains(&day)
+}
+
+/// Exactly `width` decimal digits.
+pub(crate) fn digits(text: &str, width: usize) -> Option<u64> {
+    (text.len() == width && text.bytes().all(|b| b.is_ascii_digit())).then_some(())?;
+    text.parse().ok()
+}
+
 #[cfg(test)]
 mod tests {
-    use super::civil;
+    use super::{civil, is_day};
+
+    #[test]
+    fn days_are_those_that_civil_gives() {
+        let mut expected = 0;
+        for year in 1970..2110 {
+            for (month, day) in (0..14).flat_map(|m| (0..33).map(move |d| (m, d))) {
+                if is_day(year, month, day) {
+                    assert_eq!(civil(expected * 86_400), (year, month, day, 0));
+                    expected += 1;
+                }
+            }
+        }
+        assert!(!is_day(1969, 12, 31) && !is_day(10_000, 1, 1));
+    }
 
     #[test]
     fn known_dates() {

@@ -2,20 +2,24 @@
 
 use std::collections::BTreeMap;
 
+/// Longest context, serialized, that is read or written (the format has room for
+/// 65,535 bytes).
+pub(super) const MAX_CONTEXT: usize = 16 * 1024;
+
 /// Key-value pairs; no personal data belongs here.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Context(BTreeMap<String, String>);
 
 /// A context that the format cannot hold.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("the encryption context is longer than 64 KiB, or repeats a key")]
+#[error("the encryption context is longer than 16 KiB, or repeats a key")]
 pub struct ContextError;
 
 impl Context {
     /// A context of these pairs.
     ///
     /// # Errors
-    /// When a key comes twice, or it is longer than the format allows.
+    /// When a key comes twice, or it is longer than 16 KiB.
     pub fn from_pairs<'a>(
         pairs: impl IntoIterator<Item = (&'a str, String)>,
     ) -> Result<Self, ContextError> {
@@ -26,7 +30,7 @@ impl Context {
             }
         }
         let context = Self(map);
-        if u16::try_from(context.serialize().len()).is_err() {
+        if context.serialize().len() > MAX_CONTEXT {
             return Err(ContextError);
         }
         Ok(context)
@@ -50,6 +54,8 @@ impl Context {
             return Vec::new();
         }
         let mut out = Vec::new();
+        // MAX_CONTEXT is far below what 16 bits hold; before that check a longer
+        // one only needs to stay too long.
         let short = |n: usize| u16::try_from(n).unwrap_or(u16::MAX).to_be_bytes();
         out.extend_from_slice(&short(self.0.len()));
         for (key, value) in &self.0 {

@@ -1,22 +1,38 @@
 //! Reading a message.
 
 use super::header::{self, Header, HeaderError, Input};
-use super::{Context, FINAL_MARK, Identity, MessageKeys, TAG_LEN, frame_aad, nonce};
+use super::{Context, DataKey, FINAL_MARK, Identity, MessageKeys, TAG_LEN, frame_aad, nonce};
 use aes_gcm::Tag;
 use aes_gcm::aead::AeadInOut as _;
 
 /// Why a message is refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum DecryptError {
-    /// Another format, version or suite.
-    #[error("not an AWS Encryption SDK message of version 2, suite 0x0478, framed")]
+    /// Another format or version, or unframed content.
+    #[error("not an AWS Encryption SDK message of version 2, framed")]
     Unsupported,
+    /// Another algorithm suite.
+    #[error("algorithm suite {0:#06x} is not supported, only 0x0478")]
+    Suite(u16),
+    /// More encrypted data keys than are read.
+    #[error("it has {0} encrypted data keys, more than 64")]
+    TooManyKeys(u16),
+    /// A longer context than is read.
+    #[error("its encryption context has {0} bytes, more than 16 KiB")]
+    ContextTooLong(u16),
+    /// Frames of no bytes, or longer than are read.
+    #[error("its frames have {0} bytes; 1 to 1048576 are read")]
+    FrameLen(u32),
     /// The header does not parse.
     #[error("the header is malformed")]
     Malformed,
     /// It is sealed to somebody else.
     #[error("it is sealed to other recipients: none of the given identities opens it")]
     NotForUs,
+    /// A wrapped key bears an identity's name and does not open under it: it, or
+    /// with a raw AES key the context, was changed.
+    #[error("the data key that is wrapped for a given identity does not open under it")]
+    DataKey,
     /// The data key is not the one that the message was made with.
     #[error("the key commitment does not match")]
     Commitment,
@@ -37,16 +53,22 @@ pub enum DecryptError {
 /// A message being read. Plaintext comes out by authenticated frames.
 pub struct Decryptor {
     identities: Vec<Identity>,
-    /// Bytes that were fed and not used yet.
+    /// Bytes that were fed and are not dropped yet: at most one header or frame
+    /// and [`STEP`] bytes.
     pending: Vec<u8>,
+    /// How many of them are used.
+    used: usize,
     state: State,
     aad: Vec<u8>,
 }
 
+/// How much is taken in at once, so that `pending` stays small whatever is fed.
+const STEP: usize = 64 * 1024;
+
 enum State {
     Header,
     Frames {
-        keys: MessageKeys,
+        keys: Box<MessageKeys>,
         header: Box<Header>,
         number: u32,
     },
@@ -65,7 +87,7 @@ impl Decryptor {
     /// A reader with these keys; the first that fits is used.
     #[must_use]
     pub fn new(identities: Vec<Identity>) -> Self {
-        Self { identities, pending: Vec::new(), state: State::Header, aad: Vec::new() }
+        Self { identities, pending: Vec::new(), used: 0, state: State::Header, aad: Vec::new() }
     }
 
     /// The keys back, for the next message.
@@ -89,12 +111,19 @@ impl Decryptor {
     /// # Errors
     /// See [`DecryptError`]; after one, nothing more comes out.
     pub fn update(&mut self, bytes: &[u8], out: &mut Vec<u8>) -> Result<(), DecryptError> {
-        self.pending.extend_from_slice(bytes);
-        let result = self.advance(out);
-        if let Err(e) = result {
-            self.state = State::Failed(e);
+        if let State::Failed(e) = self.state {
+            return Err(e);
         }
-        result
+        for step in bytes.chunks(STEP) {
+            self.pending.extend_from_slice(step);
+            if let Err(e) = self.advance(out) {
+                self.state = State::Failed(e);
+                return Err(e);
+            }
+            self.pending.drain(..self.used);
+            self.used = 0;
+        }
+        Ok(())
     }
 
     /// Says that all bytes were fed. Must be called: before, the message may
@@ -121,7 +150,7 @@ impl Decryptor {
         }
         match &self.state {
             State::Failed(e) => Err(*e),
-            State::Done(_) if !self.pending.is_empty() => Err(DecryptError::Trailing),
+            State::Done(_) if self.used < self.pending.len() => Err(DecryptError::Trailing),
             _ => Ok(()),
         }
     }
@@ -131,15 +160,13 @@ impl Decryptor {
             Ok(parsed) => parsed,
             Err(HeaderError::More) if self.pending.len() < header::MAX_LEN => return Ok(false),
             Err(HeaderError::Unsupported) => return Err(DecryptError::Unsupported),
+            Err(HeaderError::Suite(suite)) => return Err(DecryptError::Suite(suite)),
+            Err(HeaderError::TooManyKeys(n)) => return Err(DecryptError::TooManyKeys(n)),
+            Err(HeaderError::ContextTooLong(n)) => return Err(DecryptError::ContextTooLong(n)),
+            Err(HeaderError::FrameLen(n)) => return Err(DecryptError::FrameLen(n)),
             Err(HeaderError::More | HeaderError::Malformed) => return Err(DecryptError::Malformed),
         };
-        let data_key = header
-            .keys
-            .iter()
-            .find_map(|wrapped| {
-                self.identities.iter().find_map(|i| i.unwrap(wrapped, &header.context))
-            })
-            .ok_or(DecryptError::NotForUs)?;
+        let data_key = self.unwrap(&header)?;
         let keys = MessageKeys::derive(&data_key, &header.message_id);
         // The commitment is public: comparing it needs no constant time.
         if keys.commitment != header.commitment {
@@ -149,24 +176,37 @@ impl Decryptor {
         keys.cipher
             .decrypt_inout_detached(&nonce(0), signed, (&mut [][..]).into(), &Tag::from(tag))
             .map_err(|_| DecryptError::Header)?;
-        self.pending.drain(..used);
-        self.state = State::Frames { keys, header: Box::new(header), number: 1 };
+        self.used = used;
+        self.state = State::Frames { keys: Box::new(keys), header: Box::new(header), number: 1 };
         Ok(true)
+    }
+
+    /// The first wrapped key that opens decides: if its commitment is wrong, the
+    /// next is not tried, or one message could have two readings.
+    fn unwrap(&self, header: &Header) -> Result<DataKey, DecryptError> {
+        let pairs = || header.keys.iter().flat_map(|k| self.identities.iter().map(move |i| (k, i)));
+        pairs().find_map(|(key, identity)| identity.unwrap(key, &header.context)).ok_or_else(|| {
+            if pairs().any(|(key, identity)| identity.is_named(key)) {
+                DecryptError::DataKey
+            } else {
+                DecryptError::NotForUs
+            }
+        })
     }
 
     /// Reads one frame; `false` when it is not all there yet.
     fn read_frame(&mut self, out: &mut Vec<u8>) -> Result<bool, DecryptError> {
         let State::Frames { keys, header, number } = &mut self.state else { return Ok(false) };
         let bad = DecryptError::Frame(*number);
-        let Some((is_final, at, len)) = frame_shape(&self.pending, *number, header.frame_len)?
-        else {
+        let pending = self.pending.get(self.used..).unwrap_or_default();
+        let Some((is_final, at, len)) = frame_shape(pending, *number, header.frame_len)? else {
             return Ok(false);
         };
         frame_aad(&header.message_id, *number, is_final, len as u64, &mut self.aad);
         let start = out.len();
-        out.extend_from_slice(self.pending.get(at..at + len).unwrap_or_default());
+        out.extend_from_slice(pending.get(at..at + len).unwrap_or_default());
         let tag: Option<[u8; TAG_LEN]> =
-            self.pending.get(at + len..at + len + TAG_LEN).and_then(|t| t.try_into().ok());
+            pending.get(at + len..at + len + TAG_LEN).and_then(|t| t.try_into().ok());
         let text = out.get_mut(start..).unwrap_or_default();
         let opened = tag.is_some_and(|tag| {
             keys.cipher
@@ -177,11 +217,12 @@ impl Decryptor {
             out.truncate(start);
             return Err(bad);
         }
-        self.pending.drain(..at + len + TAG_LEN);
-        *number = number.checked_add(1).ok_or(bad)?;
+        self.used += at + len + TAG_LEN;
         if is_final {
             let header = header.clone();
             self.state = State::Done(header);
+        } else {
+            *number = number.checked_add(1).ok_or(bad)?;
         }
         Ok(true)
     }

@@ -1,10 +1,12 @@
 //! Writing a message.
 
-use super::header::Header;
+use super::header::{Header, TooLong};
 use super::{
     Context, ContextError, DataKey, EncryptedDataKey, FINAL_MARK, FRAME_LEN, MessageKeys,
     Recipient, TAG_LEN, frame_aad, nonce,
 };
+use crate::entropy::{Entropy, OsEntropy};
+use crate::keys::Secret;
 use aes_gcm::aead::AeadInOut as _;
 use zeroize::Zeroizing;
 
@@ -23,6 +25,9 @@ pub enum EncryptError {
     /// The data key could not be wrapped for a recipient.
     #[error("the data key could not be wrapped")]
     Wrap,
+    /// More recipients or longer names than a reader would take.
+    #[error("the header would be longer than 64 KiB, or have more than 64 recipients")]
+    HeaderTooLong,
     /// More than 2^32 - 2 frames.
     #[error("the message is too long for its format")]
     TooLong,
@@ -52,14 +57,27 @@ impl Encryptor {
     /// # Errors
     /// When there is no recipient, or a key cannot be made or wrapped.
     pub fn new(context: &Context, recipients: &[Recipient]) -> Result<Self, EncryptError> {
+        Self::new_with(context, recipients, &mut OsEntropy)
+    }
+
+    /// The same, with data key, message id and IVs drawn from `entropy`.
+    ///
+    /// # Errors
+    /// As [`Encryptor::new`].
+    pub fn new_with(
+        context: &Context,
+        recipients: &[Recipient],
+        entropy: &mut dyn Entropy,
+    ) -> Result<Self, EncryptError> {
         if recipients.is_empty() {
             return Err(EncryptError::NoRecipient);
         }
-        let mut data_key = Zeroizing::new([0; 32]);
-        getrandom::fill(data_key.as_mut_slice()).map_err(|_| EncryptError::Random)?;
-        let wrapped =
-            recipients.iter().map(|r| r.wrap(&data_key, context)).collect::<Result<_, _>>()?;
-        Self::with_data_key(context, &data_key, wrapped)
+        let data_key = Secret::generate(entropy).map_err(|_| EncryptError::Random)?;
+        let wrapped = recipients
+            .iter()
+            .map(|r| r.wrap(&data_key, context, entropy))
+            .collect::<Result<_, _>>()?;
+        Self::with_data_key_and(context, &data_key, wrapped, entropy)
     }
 
     /// A message under a data key that was made and wrapped elsewhere (KMS).
@@ -72,11 +90,24 @@ impl Encryptor {
         data_key: &DataKey,
         wrapped: Vec<EncryptedDataKey>,
     ) -> Result<Self, EncryptError> {
+        Self::with_data_key_and(context, data_key, wrapped, &mut OsEntropy)
+    }
+
+    /// The same, with the message id drawn from `entropy`.
+    ///
+    /// # Errors
+    /// As [`Encryptor::with_data_key`].
+    pub fn with_data_key_and(
+        context: &Context,
+        data_key: &DataKey,
+        wrapped: Vec<EncryptedDataKey>,
+        entropy: &mut dyn Entropy,
+    ) -> Result<Self, EncryptError> {
         if wrapped.is_empty() {
             return Err(EncryptError::NoRecipient);
         }
         let mut message_id = [0; 32];
-        getrandom::fill(&mut message_id).map_err(|_| EncryptError::Random)?;
+        entropy.fill(&mut message_id).map_err(|_| EncryptError::Random)?;
         let keys = MessageKeys::derive(data_key, &message_id);
         let header = Header {
             message_id,
@@ -85,7 +116,7 @@ impl Encryptor {
             frame_len: FRAME_LEN,
             commitment: keys.commitment,
         };
-        let mut header = header.encode();
+        let mut header = header.encode().map_err(|TooLong| EncryptError::HeaderTooLong)?;
         let tag = keys
             .cipher
             .encrypt_inout_detached(&nonce(0), &header, (&mut [][..]).into())

@@ -6,12 +6,14 @@
 //! EDK = u16+provider_id | u16+provider_info | u16+ciphertext
 //! ```
 
+use super::context::MAX_CONTEXT;
 use super::{Context, EncryptedDataKey, FRAMED, MAX_FRAME_LEN, SUITE, TAG_LEN, VERSION};
 
-/// Most encrypted data keys that are read.
+/// Most encrypted data keys that are read or written.
 const MAX_KEYS: u16 = 64;
-/// Longest header that is waited for.
-pub(super) const MAX_LEN: usize = 512 * 1024;
+/// Longest header, tag included, that is read or written: what we write we must
+/// be able to read.
+pub(super) const MAX_LEN: usize = 64 * 1024;
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Header {
@@ -27,33 +29,48 @@ pub(super) struct Header {
 pub(super) enum HeaderError {
     /// Not all of it is there yet.
     More,
-    /// Another format, version or suite.
+    /// Another format or version, or unframed.
     Unsupported,
+    /// Another suite.
+    Suite(u16),
+    /// Over the limit on encrypted data keys.
+    TooManyKeys(u16),
+    /// Over the limit on the context.
+    ContextTooLong(u16),
+    /// Frames of no bytes, or over the limit.
+    FrameLen(u32),
     /// Not a header.
     Malformed,
 }
 
+/// The header is over [`MAX_KEYS`] or [`MAX_LEN`]: nothing could read it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct TooLong;
+
 impl Header {
     /// The bytes up to and including the commitment: what the tag covers.
-    pub(super) fn encode(&self) -> Vec<u8> {
+    pub(super) fn encode(&self) -> Result<Vec<u8>, TooLong> {
         let mut out = vec![VERSION];
-        let short = |n: usize| u16::try_from(n).unwrap_or(u16::MAX).to_be_bytes();
+        let short = |n: usize| u16::try_from(n).map(u16::to_be_bytes).map_err(|_| TooLong);
+        if self.keys.len() > usize::from(MAX_KEYS) {
+            return Err(TooLong);
+        }
         out.extend_from_slice(&SUITE.to_be_bytes());
         out.extend_from_slice(&self.message_id);
         let context = self.context.serialize();
-        out.extend_from_slice(&short(context.len()));
+        out.extend_from_slice(&short(context.len())?);
         out.extend_from_slice(&context);
-        out.extend_from_slice(&short(self.keys.len()));
+        out.extend_from_slice(&short(self.keys.len())?);
         for key in &self.keys {
             for field in [key.provider_id.as_bytes(), &key.provider_info, &key.ciphertext] {
-                out.extend_from_slice(&short(field.len()));
+                out.extend_from_slice(&short(field.len())?);
                 out.extend_from_slice(field);
             }
         }
         out.push(FRAMED);
         out.extend_from_slice(&self.frame_len.to_be_bytes());
         out.extend_from_slice(&self.commitment);
-        out
+        if out.len() + TAG_LEN > MAX_LEN { Err(TooLong) } else { Ok(out) }
     }
 
     /// Parses a header at the start of `bytes`: the header, its tag, and how
@@ -61,14 +78,27 @@ impl Header {
     pub(super) fn parse(bytes: &[u8]) -> Result<(Self, [u8; TAG_LEN], usize), HeaderError> {
         use HeaderError::{Malformed, More, Unsupported};
         let mut input = Input(bytes);
-        if input.take(1).ok_or(More)? != [VERSION] || input.u16().ok_or(More)? != SUITE {
+        if input.take(1).ok_or(More)? != [VERSION] {
             return Err(Unsupported);
         }
+        let suite = input.u16().ok_or(More)?;
+        if suite != SUITE {
+            return Err(HeaderError::Suite(suite));
+        }
         let message_id = input.array().ok_or(More)?;
-        let context = Context::parse(input.prefixed().ok_or(More)?).ok_or(Malformed)?;
+        // Lengths are judged before their bytes are waited for.
+        let context_len = input.u16().ok_or(More)?;
+        if usize::from(context_len) > MAX_CONTEXT {
+            return Err(HeaderError::ContextTooLong(context_len));
+        }
+        let context = Context::parse(input.take(context_len.into()).ok_or(More)?);
+        let context = context.ok_or(Malformed)?;
         let n = input.u16().ok_or(More)?;
-        if n == 0 || n > MAX_KEYS {
+        if n == 0 {
             return Err(Malformed);
+        }
+        if n > MAX_KEYS {
+            return Err(HeaderError::TooManyKeys(n));
         }
         let mut keys = Vec::new();
         for _ in 0..n {
@@ -84,11 +114,14 @@ impl Header {
         }
         let frame_len = u32::from_be_bytes(input.array().ok_or(More)?);
         if frame_len == 0 || frame_len > MAX_FRAME_LEN {
-            return Err(Malformed);
+            return Err(HeaderError::FrameLen(frame_len));
         }
         let commitment = input.array().ok_or(More)?;
         let tag = input.array().ok_or(More)?;
         let used = bytes.len() - input.0.len();
+        if used > MAX_LEN {
+            return Err(Malformed);
+        }
         Ok((Self { message_id, context, keys, frame_len, commitment }, tag, used))
     }
 }

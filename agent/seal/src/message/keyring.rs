@@ -8,7 +8,8 @@
 use super::Context;
 use super::encrypt::EncryptError;
 use super::header::Input;
-use crate::keys::{self, KeyError};
+use crate::entropy::Entropy;
+use crate::keys::{self, KeyError, Secret};
 use aes_gcm::aead::{Aead as _, KeyInit as _, Payload};
 use aes_gcm::{Aes256Gcm, Nonce};
 use aws_lc_rs::rsa::{OAEP_SHA256_MGF1SHA256, OaepPrivateDecryptingKey, OaepPublicEncryptingKey};
@@ -21,7 +22,7 @@ const IV_LEN: usize = 12;
 const TAG_BITS: u32 = 128;
 
 /// The key of one message: 32 random bytes, wiped when dropped.
-pub type DataKey = Zeroizing<[u8; 32]>;
+pub type DataKey = Secret;
 
 /// A data key, wrapped for one recipient.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -48,7 +49,7 @@ pub enum Recipient {
         /// Names the key in the message.
         name: String,
         /// The key.
-        key: Zeroizing<[u8; 32]>,
+        key: Secret,
     },
 }
 
@@ -76,13 +77,20 @@ impl Recipient {
     /// The holders of this shared key.
     #[must_use]
     pub fn aes(name: &str, key: [u8; 32]) -> Self {
-        Self::Aes { name: name.to_owned(), key: Zeroizing::new(key) }
+        Self::Aes { name: name.to_owned(), key: Secret::from(key) }
     }
 
-    pub(super) fn wrap(
+    /// Wraps a data key for this recipient, to stand beside keys that were
+    /// wrapped elsewhere (KMS). OAEP's own seed is drawn inside AWS-LC, not from
+    /// `entropy`.
+    ///
+    /// # Errors
+    /// When there are no random bytes, or the primitive refuses.
+    pub fn wrap(
         &self,
         data_key: &DataKey,
         context: &Context,
+        entropy: &mut dyn Entropy,
     ) -> Result<EncryptedDataKey, EncryptError> {
         match self {
             Self::Rsa { id, key } => {
@@ -99,7 +107,7 @@ impl Recipient {
             }
             Self::Aes { name, key } => {
                 let mut iv = [0; IV_LEN];
-                getrandom::fill(&mut iv).map_err(|_| EncryptError::Random)?;
+                entropy.fill(&mut iv).map_err(|_| EncryptError::Random)?;
                 let aad = context.serialize();
                 let ciphertext = Aes256Gcm::new((&**key).into())
                     .encrypt(&Nonce::from(iv), Payload { msg: data_key.as_slice(), aad: &aad })
@@ -132,7 +140,7 @@ pub enum Identity {
         /// Names the key in the message.
         name: String,
         /// The key.
-        key: Zeroizing<[u8; 32]>,
+        key: Secret,
     },
 }
 
@@ -163,16 +171,29 @@ impl Identity {
     /// A shared key.
     #[must_use]
     pub fn aes(name: &str, key: [u8; 32]) -> Self {
-        Self::Aes { name: name.to_owned(), key: Zeroizing::new(key) }
+        Self::Aes { name: name.to_owned(), key: Secret::from(key) }
+    }
+
+    /// Whether the wrapped key bears this identity's name: then it should open.
+    pub(super) fn is_named(&self, wrapped: &EncryptedDataKey) -> bool {
+        match self {
+            Self::Rsa { id, .. } => {
+                wrapped.provider_id == RSA_PROVIDER && wrapped.provider_info == id.as_bytes()
+            }
+            Self::Aes { name, .. } => {
+                wrapped.provider_id == AES_PROVIDER
+                    && aes_iv(name, &wrapped.provider_info).is_some()
+            }
+        }
     }
 
     /// `None`: the key is wrapped for somebody else, or does not unwrap.
     pub(super) fn unwrap(&self, wrapped: &EncryptedDataKey, context: &Context) -> Option<DataKey> {
+        if !self.is_named(wrapped) {
+            return None;
+        }
         let plain = match self {
-            Self::Rsa { id, key } => {
-                if wrapped.provider_id != RSA_PROVIDER || wrapped.provider_info != id.as_bytes() {
-                    return None;
-                }
+            Self::Rsa { key, .. } => {
                 let mut buf = Zeroizing::new(vec![0; key.min_output_size()]);
                 let n = key
                     .decrypt(&OAEP_SHA256_MGF1SHA256, &wrapped.ciphertext, &mut buf, None)
@@ -182,19 +203,7 @@ impl Identity {
                 buf
             }
             Self::Aes { name, key } => {
-                if wrapped.provider_id != AES_PROVIDER {
-                    return None;
-                }
-                let mut info = Input(wrapped.provider_info.strip_prefix(name.as_bytes())?);
-                let tag_bits = u32::from_be_bytes(info.array()?);
-                let iv_len = u32::from_be_bytes(info.array()?);
-                let iv: [u8; IV_LEN] = info.array()?;
-                if tag_bits != TAG_BITS
-                    || usize::try_from(iv_len) != Ok(IV_LEN)
-                    || !info.0.is_empty()
-                {
-                    return None;
-                }
+                let iv = aes_iv(name, &wrapped.provider_info)?;
                 let aad = context.serialize();
                 let payload = Payload { msg: &wrapped.ciphertext, aad: &aad };
                 Zeroizing::new(
@@ -202,8 +211,19 @@ impl Identity {
                 )
             }
         };
-        Some(Zeroizing::new(plain.as_slice().try_into().ok()?))
+        let plain: Zeroizing<[u8; 32]> = Zeroizing::new(plain.as_slice().try_into().ok()?);
+        Some(Secret::from(*plain))
     }
+}
+
+/// The IV in a raw AES keyring's provider info, if that bears `name`.
+fn aes_iv(name: &str, provider_info: &[u8]) -> Option<[u8; IV_LEN]> {
+    let mut info = Input(provider_info.strip_prefix(name.as_bytes())?);
+    let tag_bits = u32::from_be_bytes(info.array()?);
+    let iv_len = u32::from_be_bytes(info.array()?);
+    let iv = info.array()?;
+    let fits = tag_bits == TAG_BITS && usize::try_from(iv_len) == Ok(IV_LEN);
+    (fits && info.0.is_empty()).then_some(iv)
 }
 
 fn rsa_id(spki_der: &[u8]) -> String {

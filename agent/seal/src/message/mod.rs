@@ -26,13 +26,13 @@ use hkdf::Hkdf;
 use sha2::Sha512;
 use zeroize::Zeroizing;
 
-/// Bytes of plaintext in a frame: what the stock SDKs write by default.
+/// Bytes of plaintext in a frame that we write (the stock SDKs' default is 4096).
 pub const FRAME_LEN: u32 = 65_536;
 const VERSION: u8 = 2;
 const SUITE: u16 = 0x0478;
 const FRAMED: u8 = 2;
-/// Longest frame that is read.
-const MAX_FRAME_LEN: u32 = 16 * 1024 * 1024;
+/// Longest frame that is read: what bounds a reader's memory.
+const MAX_FRAME_LEN: u32 = 1024 * 1024;
 const TAG_LEN: usize = 16;
 const FINAL_MARK: u32 = u32::MAX;
 

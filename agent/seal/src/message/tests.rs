@@ -1,4 +1,5 @@
 use super::*;
+use crate::entropy::tests::CountingEntropy;
 
 fn context() -> Context {
     Context::from_pairs([("audit:v", "1".to_owned()), ("audit:origin", "wa/prod".to_owned())])
@@ -104,7 +105,7 @@ fn a_changed_context_or_commitment_is_refused() {
     let find = |needle: &[u8]| message.windows(needle.len()).position(|w| w == needle).unwrap();
     let mut bad = message.clone();
     bad[find(b"wa/prod")] = b'x';
-    assert!(matches!(open(&bad, 64), Err(DecryptError::NotForUs | DecryptError::Header)));
+    assert!(matches!(open(&bad, 64), Err(DecryptError::DataKey)));
     let final_len = 4 + 4 + 12 + 4 + 1 + 16;
     let mut bad = message.clone();
     let at = message.len() - final_len - TAG_LEN - 1;
@@ -119,6 +120,143 @@ fn a_changed_context_or_commitment_is_refused() {
 #[test]
 fn nobody_to_seal_to_is_an_error() {
     assert_eq!(Encryptor::new(&context(), &[]).unwrap_err(), EncryptError::NoRecipient);
+}
+
+#[test]
+fn a_message_that_no_reader_would_take_is_not_written() {
+    let mut many: Vec<_> = (0..65).map(|i| Recipient::aes(&i.to_string(), [4; 32])).collect();
+    assert_eq!(Encryptor::new(&context(), &many).unwrap_err(), EncryptError::HeaderTooLong);
+    many.truncate(63);
+    many.extend(aes());
+    assert!(open(&seal(b"x", &many), 64).is_ok());
+    let long = [Recipient::aes(&"n".repeat(70_000), [4; 32])];
+    assert_eq!(Encryptor::new(&context(), &long).unwrap_err(), EncryptError::HeaderTooLong);
+    assert_eq!(Context::from_pairs([("k", "v".repeat(16_384))]), Err(ContextError));
+}
+
+#[test]
+fn limits_of_the_header_are_named_before_more_is_waited_for() {
+    let head = |rest: &[u8]| [&[2, 4, 0x78][..], &[7; 32], rest].concat();
+    for (bytes, expected) in [
+        (vec![1], DecryptError::Unsupported),
+        (vec![2, 5, 0x78], DecryptError::Suite(0x0578)),
+        (head(&[0x40, 1]), DecryptError::ContextTooLong(0x4001)),
+        (head(&[0, 0, 0, 65]), DecryptError::TooManyKeys(65)),
+        (head(&[0, 0, 0, 0]), DecryptError::Malformed),
+        (head(&[0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 1]), DecryptError::Unsupported),
+        (head(&[0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 2, 0, 0, 0, 0]), DecryptError::FrameLen(0)),
+        (head(&[0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 2, 0, 16, 0, 1]), DecryptError::FrameLen(1_048_577)),
+        (head(&[0, 3, 0, 0, 0, 0, 1]), DecryptError::Malformed),
+    ] {
+        assert_eq!(open(&bytes, 1), Err(expected));
+    }
+    // Endless keys: given up at 64 KiB.
+    let endless = [head(&[0, 0, 0, 64]), vec![0xff; 200_000]].concat();
+    assert_eq!(open(&endless, 4096), Err(DecryptError::Malformed));
+}
+
+#[test]
+fn a_small_message_opens_byte_by_byte_and_a_big_one_at_once() {
+    assert_eq!(open(&seal(b"short", &aes()), 1), Ok(b"short".to_vec()));
+    // Many frames in one call: what is used is not moved once a frame.
+    let big = text(40 * 65_536 + 5);
+    assert_eq!(open(&seal(&big, &aes()), usize::MAX), Ok(big));
+}
+
+#[test]
+fn an_error_is_final_and_gives_nothing_out() {
+    let mut message = seal(&text(70_000), &aes());
+    let last = message.len() - 1;
+    message[last] ^= 1;
+    let mut decryptor = Decryptor::new(vec![Identity::aes("dev", [4; 32])]);
+    let mut out = Vec::new();
+    assert_eq!(decryptor.update(&message, &mut out), Err(DecryptError::Frame(2)));
+    assert_eq!(out, text(65_536), "only the frame that is authentic");
+    assert_eq!(decryptor.update(&[], &mut out), Err(DecryptError::Frame(2)));
+    assert_eq!(decryptor.finish(), Err(DecryptError::Frame(2)));
+    assert_eq!(decryptor.context(), None);
+}
+
+#[test]
+fn a_key_wrapped_to_another_holder_of_the_same_name_is_told_from_a_stranger() {
+    let same_name = seal(b"x", &[Recipient::aes("dev", [5; 32])]);
+    assert_eq!(open(&same_name, 64), Err(DecryptError::DataKey));
+    let stranger = seal(b"x", &[Recipient::aes("else", [4; 32])]);
+    assert_eq!(open(&stranger, 64), Err(DecryptError::NotForUs));
+    // Beside one of ours that opens, it does not matter.
+    let both = [Recipient::aes("dev", [5; 32]), Recipient::aes("dev", [4; 32])];
+    assert_eq!(open(&seal(b"x", &both), 64), Ok(b"x".to_vec()));
+}
+
+#[test]
+fn a_data_key_of_somebody_else_is_caught_by_the_commitment() {
+    // Key and wrapped key do not belong together: what a key service that
+    // answers for another message would give.
+    let mut entropy = CountingEntropy(0);
+    let wrapped = aes()[0].wrap(&DataKey::from([1; 32]), &context(), &mut entropy).unwrap();
+    let made = |key: [u8; 32]| {
+        let encryptor =
+            Encryptor::with_data_key(&context(), &DataKey::from(key), vec![wrapped.clone()])
+                .unwrap();
+        let mut out = Vec::new();
+        encryptor.header(&mut out);
+        encryptor.finish(&mut out).unwrap();
+        out
+    };
+    assert_eq!(open(&made([1; 32]), 64), Ok(Vec::new()));
+    assert_eq!(open(&made([2; 32]), 64), Err(DecryptError::Commitment));
+}
+
+#[test]
+fn the_bytes_are_the_same_as_ever() {
+    // A change here is a change of the format: it would need a reader for both.
+    let mut encryptor = Encryptor::new_with(&context(), &aes(), &mut CountingEntropy(0)).unwrap();
+    let mut message = Vec::new();
+    encryptor.header(&mut message);
+    encryptor.update(b"{\"seq\":1}\n", &mut message).unwrap();
+    encryptor.finish(&mut message).unwrap();
+    let hex: String = message.iter().map(|b| format!("{b:02x}")).collect();
+    assert_eq!(hex, include_str!("testdata/aes-v2-0478.hex").trim_end());
+    assert_eq!(open(&message, 7), Ok(b"{\"seq\":1}\n".to_vec()));
+}
+
+proptest::proptest! {
+    #![proptest_config(proptest::test_runner::Config::with_cases(24))]
+
+    #[test]
+    fn chunks_of_any_size_give_the_same_as_one(
+        len in 0_usize..200_000,
+        writes in proptest::collection::vec(1_usize..90_000, 1..6),
+        reads in proptest::collection::vec(1_usize..90_000, 1..6),
+    ) {
+        let plain = text(len);
+        let make = |sizes: &[usize]| {
+            let mut encryptor =
+                Encryptor::new_with(&context(), &aes(), &mut CountingEntropy(9)).unwrap();
+            let mut out = Vec::new();
+            encryptor.header(&mut out);
+            let (mut rest, mut sizes) = (&plain[..], sizes.iter().cycle());
+            while !rest.is_empty() {
+                let (now, later) = rest.split_at(rest.len().min(*sizes.next().unwrap()));
+                encryptor.update(now, &mut out).unwrap();
+                rest = later;
+            }
+            encryptor.finish(&mut out).unwrap();
+            out
+        };
+        let message = make(&writes);
+        proptest::prop_assert_eq!(&message, &make(&[usize::MAX]));
+        let mut decryptor = Decryptor::new(vec![Identity::aes("dev", [4; 32])]);
+        let (mut out, mut rest) = (Vec::new(), &message[..]);
+        for size in reads.iter().cycle() {
+            let (now, later) = rest.split_at(rest.len().min(*size));
+            decryptor.update(now, &mut out).unwrap();
+            rest = later;
+            if rest.is_empty() { break; }
+        }
+        decryptor.finish().unwrap();
+        proptest::prop_assert_eq!(out, plain);
+    }
 }
 
 proptest::proptest! {

@@ -1,0 +1,110 @@
+//! Seals or opens one message from stdin to stdout: the counterpart of
+//! `tests/interop/esdk_interop.py`.
+//!
+//! ```text
+//! esdk encrypt [--rsa SPKI.pem | --aes NAME KEYFILE]... [--context NAME=VALUE]...
+//! esdk decrypt [--rsa PKCS8.pem | --aes NAME KEYFILE]...
+//! ```
+//!
+//! A key file holds one line of base64 of 32 bytes. `decrypt` shows the
+//! context on stderr, a pair a line. Exit code 1, with the reason on stderr,
+//! when the message is refused; what came out before is to be thrown away.
+
+use std::error::Error;
+use std::io::{Read as _, Write as _};
+use std::process::ExitCode;
+
+use sealtail_seal::keys;
+use sealtail_seal::message::{Context, Decryptor, Encryptor, Identity, Recipient};
+
+/// Not a divisor of the frame length, so that every edge is crossed.
+const CHUNK: usize = 10_007;
+
+fn main() -> ExitCode {
+    match run() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(e) => {
+            eprintln!("esdk: {e}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run() -> Result<(), Box<dyn Error>> {
+    let mut args = std::env::args().skip(1);
+    let sealing = match args.next().as_deref() {
+        Some("encrypt") => true,
+        Some("decrypt") => false,
+        _ => return Err("expected encrypt or decrypt".into()),
+    };
+    let (mut recipients, mut identities, mut pairs) = (Vec::new(), Vec::new(), Vec::new());
+    while let Some(option) = args.next() {
+        let mut value = || args.next().ok_or_else(|| format!("{option} needs a value"));
+        match option.as_str() {
+            "--rsa" => {
+                let pem = std::fs::read_to_string(value()?)?;
+                if sealing {
+                    recipients.push(Recipient::rsa(&pem)?);
+                } else {
+                    identities.push(Identity::rsa(&pem)?);
+                }
+            }
+            "--aes" => {
+                let name = value()?;
+                let key = keys::secret_from_text(&std::fs::read_to_string(value()?)?)?;
+                recipients.push(Recipient::aes(&name, *key));
+                identities.push(Identity::aes(&name, *key));
+            }
+            "--context" => {
+                let pair = value()?;
+                let (name, value) = pair.split_once('=').ok_or("expected NAME=VALUE")?;
+                pairs.push((name.to_owned(), value.to_owned()));
+            }
+            other => return Err(format!("unknown option {other}").into()),
+        }
+    }
+    if sealing {
+        let pairs = pairs.iter().map(|(name, value)| (name.as_str(), value.clone()));
+        encrypt(&Context::from_pairs(pairs)?, &recipients)
+    } else {
+        decrypt(identities)
+    }
+}
+
+fn encrypt(context: &Context, recipients: &[Recipient]) -> Result<(), Box<dyn Error>> {
+    let mut encryptor = Encryptor::new(context, recipients)?;
+    let mut out = Vec::new();
+    encryptor.header(&mut out);
+    for_each_chunk(&mut out, |chunk, out| Ok(encryptor.update(chunk, out)?))?;
+    encryptor.finish(&mut out)?;
+    Ok(std::io::stdout().write_all(&out)?)
+}
+
+fn decrypt(identities: Vec<Identity>) -> Result<(), Box<dyn Error>> {
+    let mut decryptor = Decryptor::new(identities);
+    let mut out = Vec::new();
+    for_each_chunk(&mut out, |chunk, out| Ok(decryptor.update(chunk, out)?))?;
+    decryptor.finish()?;
+    std::io::stdout().write_all(&out)?;
+    for (name, value) in decryptor.context().into_iter().flat_map(Context::pairs) {
+        eprintln!("{name}={value}");
+    }
+    Ok(())
+}
+
+/// Feeds stdin in chunks; what comes out goes to stdout at once.
+fn for_each_chunk(
+    out: &mut Vec<u8>,
+    mut feed: impl FnMut(&[u8], &mut Vec<u8>) -> Result<(), Box<dyn Error>>,
+) -> Result<(), Box<dyn Error>> {
+    let mut buf = vec![0; CHUNK];
+    loop {
+        let n = std::io::stdin().read(&mut buf)?;
+        if n == 0 {
+            return Ok(());
+        }
+        feed(buf.get(..n).unwrap_or_default(), out)?;
+        std::io::stdout().write_all(out)?;
+        out.clear();
+    }
+}
