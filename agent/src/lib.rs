@@ -3,8 +3,18 @@
 //! The modules bear the names of the stages of a line's life; ARCHITECTURE.md
 //! has the picture.
 
+pub mod config;
+pub mod decode;
 pub mod disk;
 pub mod fault;
+pub mod frame;
 pub mod journal;
 pub mod line;
+pub mod read;
+pub mod sealer;
+pub mod ship;
+pub mod sink;
 pub mod source;
+pub mod store;
+pub mod tail;
+pub mod text;

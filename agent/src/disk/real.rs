@@ -73,9 +73,7 @@ fn fill_with_zeros(file: &File, from: u64, to: u64) -> io::Result<()> {
     const ZEROS: &[u8] = &[0; 64 * 1024];
     let mut at = from;
     while at < to {
-        let n = usize::try_from(to - at)
-            .unwrap_or(usize::MAX)
-            .min(ZEROS.len());
+        let n = usize::try_from(to - at).unwrap_or(usize::MAX).min(ZEROS.len());
         file.write_all_at(ZEROS.get(..n).unwrap_or(ZEROS), at)?;
         at += n as u64;
     }
@@ -84,19 +82,13 @@ fn fill_with_zeros(file: &File, from: u64, to: u64) -> io::Result<()> {
 
 impl Disk for RealDisk {
     fn create_new(&self, path: &Path) -> io::Result<Box<dyn DiskFile>> {
-        let file = OpenOptions::new()
-            .read(true)
-            .write(true)
-            .create_new(true)
-            .mode(0o600)
-            .open(path)?;
+        let file =
+            OpenOptions::new().read(true).write(true).create_new(true).mode(0o600).open(path)?;
         Ok(Box::new(RealFile(file)))
     }
 
     fn open(&self, path: &Path) -> io::Result<Box<dyn DiskFile>> {
-        Ok(Box::new(RealFile(
-            OpenOptions::new().read(true).write(true).open(path)?,
-        )))
+        Ok(Box::new(RealFile(OpenOptions::new().read(true).write(true).open(path)?)))
     }
 
     fn open_read(&self, path: &Path) -> io::Result<Box<dyn DiskFile>> {

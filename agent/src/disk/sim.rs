@@ -119,6 +119,13 @@ impl SimDisk {
         self.world().cut_at = Some(call);
     }
 
+    /// Whether the power has gone.
+    #[must_use]
+    pub fn is_cut(&self) -> bool {
+        let world = self.world();
+        world.cut_at.is_some_and(|at| world.calls >= at)
+    }
+
     /// Bounds what can be allocated, in bytes; `None` lifts the bound.
     pub fn set_space(&self, bytes: Option<u64>) {
         self.world().space = bytes;
@@ -134,11 +141,8 @@ impl SimDisk {
     #[must_use]
     pub fn after_power_cut(&self, random: &mut dyn FnMut() -> u64) -> Self {
         let world = self.world();
-        let inodes = world
-            .inodes
-            .iter()
-            .map(|(id, inode)| (*id, inode.survivors(random)))
-            .collect();
+        let inodes =
+            world.inodes.iter().map(|(id, inode)| (*id, inode.survivors(random))).collect();
         let mut names = world.durable_names.clone();
         for op in &world.pending_names {
             if random() % 2 == 0 {
@@ -197,10 +201,7 @@ impl SimDisk {
     }
 
     fn handle(&self, inode: u64) -> Box<dyn DiskFile> {
-        Box::new(SimFile {
-            disk: self.clone(),
-            inode,
-        })
+        Box::new(SimFile { disk: self.clone(), inode })
     }
 }
 
@@ -215,25 +216,16 @@ impl World {
     }
 
     fn inode_of(&self, path: &Path) -> io::Result<u64> {
-        self.names
-            .get(path)
-            .copied()
-            .ok_or_else(|| io::ErrorKind::NotFound.into())
+        self.names.get(path).copied().ok_or_else(|| io::ErrorKind::NotFound.into())
     }
 
     fn inode(&mut self, id: u64) -> io::Result<&mut Inode> {
-        self.inodes
-            .get_mut(&id)
-            .ok_or_else(|| io::ErrorKind::NotFound.into())
+        self.inodes.get_mut(&id).ok_or_else(|| io::ErrorKind::NotFound.into())
     }
 
     fn used(&self) -> u64 {
         let linked: BTreeSet<_> = self.names.values().collect();
-        linked
-            .iter()
-            .filter_map(|id| self.inodes.get(id))
-            .map(|i| i.live.len() as u64)
-            .sum()
+        linked.iter().filter_map(|id| self.inodes.get(id)).map(|i| i.live.len() as u64).sum()
     }
 
     fn record(&mut self, op: NameOp) {
@@ -242,11 +234,8 @@ impl World {
     }
 
     fn pending_in(&self, folder: &Path) -> Synced {
-        let mut here = self
-            .pending_names
-            .iter()
-            .filter(|op| op.folder() == Some(folder))
-            .peekable();
+        let mut here =
+            self.pending_names.iter().filter(|op| op.folder() == Some(folder)).peekable();
         if here.peek().is_none() {
             Synced::Nothing
         } else if here.all(|op| matches!(op, NameOp::Unlink(_))) {
@@ -288,21 +277,14 @@ impl Inode {
                 (_, Change::Write { at, data }) => {
                     for (i, part) in data.chunks(SECTOR).enumerate() {
                         if random() % 2 == 0 {
-                            let torn = Change::Write {
-                                at: at + i * SECTOR,
-                                data: part.to_vec(),
-                            };
+                            let torn = Change::Write { at: at + i * SECTOR, data: part.to_vec() };
                             Self::apply(&mut content, &torn);
                         }
                     }
                 }
             }
         }
-        Self {
-            durable: content.clone(),
-            live: content,
-            pending: Vec::new(),
-        }
+        Self { durable: content.clone(), live: content, pending: Vec::new() }
     }
 }
 
@@ -316,9 +298,7 @@ impl DiskFile for SimFile {
     fn read_at(&self, buf: &mut [u8], offset: u64) -> io::Result<usize> {
         let mut world = self.disk.world();
         let live = &world.inode(self.inode)?.live;
-        let from = usize::try_from(offset)
-            .unwrap_or(usize::MAX)
-            .min(live.len());
+        let from = usize::try_from(offset).unwrap_or(usize::MAX).min(live.len());
         let n = buf.len().min(live.len() - from);
         buf[..n].copy_from_slice(&live[from..from + n]);
         Ok(n)
@@ -331,10 +311,7 @@ impl DiskFile for SimFile {
         let grows = (at + data.len()).saturating_sub(world.inode(self.inode)?.live.len());
         world.reserve(grows as u64)?;
         let inode = world.inode(self.inode)?;
-        let change = Change::Write {
-            at,
-            data: data.to_vec(),
-        };
+        let change = Change::Write { at, data: data.to_vec() };
         Inode::apply(&mut inode.live, &change);
         inode.pending.push(change);
         Ok(())
@@ -369,11 +346,7 @@ impl DiskFile for SimFile {
         let mut world = self.disk.world();
         world.change()?;
         if let Some(skip) = world.skip_sync {
-            let path = world
-                .names
-                .iter()
-                .find(|(_, id)| **id == self.inode)
-                .map(|(p, _)| p);
+            let path = world.names.iter().find(|(_, id)| **id == self.inode).map(|(p, _)| p);
             if path.is_some_and(|p| skip(p, Synced::Content)) {
                 return Ok(());
             }
@@ -456,10 +429,7 @@ impl Disk for SimDisk {
     fn sync_dir(&self, path: &Path) -> io::Result<()> {
         let mut world = self.world();
         world.change()?;
-        if world
-            .skip_sync
-            .is_some_and(|skip| skip(path, world.pending_in(path)))
-        {
+        if world.skip_sync.is_some_and(|skip| skip(path, world.pending_in(path))) {
             return Ok(());
         }
         let (now, later): (Vec<_>, Vec<_>) = std::mem::take(&mut world.pending_names)
@@ -502,10 +472,7 @@ impl Disk for SimDisk {
         if !self.world().locks.insert(path.to_owned()) {
             return Err(io::ErrorKind::WouldBlock.into());
         }
-        Ok(Box::new(SimLock {
-            disk: self.clone(),
-            path: path.to_owned(),
-        }))
+        Ok(Box::new(SimLock { disk: self.clone(), path: path.to_owned() }))
     }
 }
 
@@ -532,10 +499,7 @@ mod tests {
         open.write_at(b"LOST", 0).unwrap();
         let after = disk.after_power_cut(&mut lose_everything());
         assert_eq!(after.read(Path::new("/d/safe")).unwrap(), b"safe");
-        assert_eq!(
-            disk.after_crash().read(Path::new("/d/safe")).unwrap(),
-            b"LOST"
-        );
+        assert_eq!(disk.after_crash().read(Path::new("/d/safe")).unwrap(), b"LOST");
     }
 
     #[test]
@@ -555,10 +519,7 @@ mod tests {
         disk.create_dir_all(Path::new("/d")).unwrap();
         disk.set_space(Some(10));
         let file = disk.create_new(Path::new("/d/f")).unwrap();
-        assert_eq!(
-            file.allocate(11).unwrap_err().kind(),
-            io::ErrorKind::StorageFull
-        );
+        assert_eq!(file.allocate(11).unwrap_err().kind(), io::ErrorKind::StorageFull);
         file.allocate(10).unwrap();
         file.write_at(b"0123456789", 0).unwrap();
     }
@@ -567,10 +528,7 @@ mod tests {
     fn one_holder_a_lock() {
         let disk = SimDisk::new();
         let held = disk.lock(Path::new("/d/lock")).unwrap();
-        assert_eq!(
-            disk.lock(Path::new("/d/lock")).unwrap_err().kind(),
-            io::ErrorKind::WouldBlock
-        );
+        assert_eq!(disk.lock(Path::new("/d/lock")).unwrap_err().kind(), io::ErrorKind::WouldBlock);
         drop(held);
         disk.lock(Path::new("/d/lock")).unwrap();
     }

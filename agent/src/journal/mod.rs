@@ -39,10 +39,23 @@ use std::path::PathBuf;
 pub use crypt::JournalKey;
 pub use incarnation::Incarnation;
 pub use reader::{Entry, Reader};
-pub use writer::{AppendError, Journal, Options};
+pub use writer::{AppendError, Handle, Journal, Options};
 
 /// A record's place in its incarnation's log: dense, from 0.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+#[derive(
+    Debug,
+    Clone,
+    Copy,
+    PartialEq,
+    Eq,
+    PartialOrd,
+    Ord,
+    Hash,
+    Default,
+    serde::Serialize,
+    serde::Deserialize,
+)]
+#[serde(transparent)]
 pub struct Seq(pub u64);
 
 impl Seq {

@@ -1,0 +1,156 @@
+//! Opening one sealed batch: decrypt, decompress, check every record against
+//! the leaf.
+
+use sealtail_seal::leaf::{Body, Leaf};
+use sealtail_seal::merkle::Frontier;
+use sealtail_seal::message::{Context, DecryptError, Decryptor, Identity};
+use sealtail_seal::record::Blinder;
+use serde::Deserialize;
+use std::io::{self, BufRead as _, BufReader, Read};
+use zeroize::Zeroizing;
+
+/// Longest line that is read: far more than a record can be.
+const MAX_LINE: u64 = 256 * 1024 * 1024;
+
+/// Why a batch does not open, though its bytes are the ones that the leaf names.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// The message.
+    #[error("{0}")]
+    Message(#[from] DecryptError),
+    /// The context says something else than the leaf.
+    #[error("its encryption context does not agree with its leaf ({0})")]
+    Context(&'static str),
+    /// Decompression.
+    #[error("it does not decompress: {0}")]
+    Codec(io::Error),
+    /// The content says something else than the leaf.
+    #[error("its content does not agree with its leaf ({0})")]
+    Content(&'static str),
+    /// The taker of the records said no.
+    #[error("write a record: {0}")]
+    Output(io::Error),
+}
+
+/// Line 0.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Head<'a> {
+    v: u32,
+    origin: &'a str,
+    incarnation: &'a str,
+    first: u64,
+    salt: &'a str,
+}
+
+/// Opens the object of a `batch` leaf and gives each record's number and line
+/// (without newline) to `take`. The identities come back for the next one.
+///
+/// # Errors
+/// See [`OpenError`]. Records that were given before stay given.
+pub fn open(
+    object: &[u8],
+    leaf: &Leaf,
+    index: u64,
+    identities: &mut Vec<Identity>,
+    mut take: impl FnMut(u64, &[u8]) -> io::Result<()>,
+) -> Result<(), OpenError> {
+    let Body::Batch { first, count, records, object: named, .. } = &leaf.body else {
+        return Err(OpenError::Content("it is no batch"));
+    };
+    let mut decryptor = Decryptor::new(std::mem::take(identities));
+    let mut plain = Zeroizing::new(Vec::new());
+    let opened = decryptor.update(object, &mut plain).and_then(|()| decryptor.finish());
+    let context = decryptor.context().cloned();
+    *identities = decryptor.into_identities();
+    opened?;
+    let context = context.ok_or(OpenError::Context("there is none"))?;
+    let codec = check_context(&context, leaf, index, *first, &named.key)?;
+    let reader: Box<dyn Read> = match codec {
+        "gzip" => Box::new(flate2::read::GzDecoder::new(plain.as_slice())),
+        _ => {
+            Box::new(zstd::stream::read::Decoder::new(plain.as_slice()).map_err(OpenError::Codec)?)
+        }
+    };
+    let mut lines =
+        Lines { reader: BufReader::with_capacity(256 * 1024, reader), line: Vec::new() };
+    let head = lines.next()?.ok_or(OpenError::Content("it is empty"))?;
+    let head: Head<'_> =
+        serde_json::from_slice(head).map_err(|_| OpenError::Content("its header"))?;
+    if head.v != 1
+        || head.origin != leaf.origin
+        || head.incarnation != leaf.incarnation
+        || head.first != *first
+    {
+        return Err(OpenError::Content("its header"));
+    }
+    let salt = crate::text::unhex::<32>(head.salt).ok_or(OpenError::Content("its salt"))?;
+    let blinder = Blinder::new(&salt);
+    let mut tree = Frontier::new();
+    while let Some(line) = lines.next()? {
+        let seq = first + tree.size();
+        let prefix = format!("{{\"seq\":{seq},");
+        if !line.starts_with(prefix.as_bytes()) {
+            return Err(OpenError::Content("a record's number"));
+        }
+        tree.append(blinder.leaf_hash(seq, line));
+        take(seq, line).map_err(OpenError::Output)?;
+    }
+    if tree.size() != *count {
+        return Err(OpenError::Content("how many records it holds"));
+    }
+    if tree.root() != *records {
+        return Err(OpenError::Content("the root of its records"));
+    }
+    Ok(())
+}
+
+fn check_context<'a>(
+    context: &'a Context,
+    leaf: &Leaf,
+    index: u64,
+    first: u64,
+    key: &str,
+) -> Result<&'a str, OpenError> {
+    let expected = [
+        ("audit:v", "1"),
+        ("audit:origin", &leaf.origin),
+        ("audit:incarnation", &leaf.incarnation),
+        ("audit:leaf", &index.to_string()),
+        ("audit:first", &first.to_string()),
+        ("audit:key", key),
+    ];
+    for (name, value) in expected {
+        if context.value(name) != Some(value) {
+            return Err(OpenError::Context(name));
+        }
+    }
+    match context.value("audit:codec") {
+        Some(codec @ ("gzip" | "zstd")) => Ok(codec),
+        _ => Err(OpenError::Context("audit:codec")),
+    }
+}
+
+struct Lines<R> {
+    reader: R,
+    line: Vec<u8>,
+}
+
+impl<R: io::BufRead> Lines<R> {
+    /// The next line, which must end with a newline.
+    fn next(&mut self) -> Result<Option<&[u8]>, OpenError> {
+        self.line.clear();
+        let n = self
+            .reader
+            .by_ref()
+            .take(MAX_LINE)
+            .read_until(b'\n', &mut self.line)
+            .map_err(OpenError::Codec)?;
+        match self.line.pop() {
+            None => Ok(None),
+            Some(b'\n') => Ok(Some(&self.line)),
+            Some(_) if n as u64 == MAX_LINE => Err(OpenError::Content("a line is too long")),
+            Some(_) => Err(OpenError::Content("its last line has no end")),
+        }
+    }
+}

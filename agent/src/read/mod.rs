@@ -1,0 +1,15 @@
+//! The read side: what an auditor does with an archive.
+//!
+//! [`verify`] answers in separate verdicts, [`open`] gives the records back.
+//! Both trust nothing but the public key (and, to open, the identity): every
+//! byte that comes from the archive is checked against a signed leaf first.
+
+pub mod archive;
+pub mod batch;
+pub mod open;
+#[cfg(test)]
+mod tests;
+pub mod verify;
+mod walk;
+
+pub use archive::Archive;

@@ -1,0 +1,449 @@
+//! The sealer: follows the journal, cuts batches, seals each once, appends its
+//! leaf to the log tree and signs.
+//!
+//! It promises: a leaf exists when its outbox entry is durable, never before;
+//! what was signed is never signed again with other content; each record is in
+//! exactly one batch of its incarnation, in order. What it knows (tree state,
+//! cursor) it reads from the newest entry at the start, and from nowhere else.
+//!
+//! Crash points: before the rename of an entry its draft is thrown away and the
+//! batch is made again from the journal, with a new key; after it the entry
+//! stands, and only it is uploaded.
+
+mod batch;
+pub mod entry;
+pub mod outbox;
+#[cfg(test)]
+mod power_tests;
+
+use crate::fault;
+use crate::journal::{Entry, Incarnation, JournalError, Kind, Reader, Seq};
+use crate::text::{hex, rfc3339};
+use batch::Batch;
+pub use batch::{BatchError, Codec};
+use entry::{EntryHead, ObjectHead};
+use outbox::{Outbox, OutboxError};
+use sealtail_seal::keys::SigningKey;
+use sealtail_seal::layout::Layout;
+use sealtail_seal::leaf::{Body, Leaf, Missing, Object};
+use sealtail_seal::merkle::{Frontier, leaf_hash};
+use sealtail_seal::message::{Context, EncryptError, Encryptor, Recipient};
+use sealtail_seal::note::{Checkpoint, Signer};
+use sealtail_seal::proof::Proof;
+use std::sync::Arc;
+
+/// How batches are cut and sealed.
+pub struct Options {
+    /// Cut when the sealed bytes reach this.
+    pub max_bytes: u64,
+    /// Cut when it has so many records.
+    pub max_records: u64,
+    /// Cut when the batch is this old, in ms.
+    pub max_age_ms: u64,
+    /// Compression.
+    pub codec: Codec,
+    /// A leaf at least this often, in ms (`alive`).
+    pub heartbeat_ms: u64,
+    /// Stop sealing while the outbox holds more than this; the journal fills meanwhile.
+    pub outbox_bytes: u64,
+    /// Who can open the archive.
+    pub recipients: Vec<Recipient>,
+    /// Signs the checkpoints.
+    pub signing_key: SigningKey,
+    /// SHA-256 of the effective configuration, for the `start` leaf.
+    pub config_hash: [u8; 32],
+}
+
+/// What a step did.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Step {
+    /// Records were taken, or a leaf was made.
+    Worked,
+    /// Nothing to do before Unix ms `until`, unless the journal grows.
+    Idle {
+        /// When the open batch or the heartbeat is due.
+        until: u64,
+    },
+    /// The outbox is full, or the volume is.
+    Blocked,
+}
+
+/// Why the sealer cannot go on. The messages complete "failed to …".
+#[derive(Debug, thiserror::Error)]
+pub enum SealError {
+    /// Reading the journal.
+    #[error("read the journal: {0}")]
+    Journal(#[from] JournalError),
+    /// Writing the outbox.
+    #[error(transparent)]
+    Outbox(#[from] OutboxError),
+    /// Compressing or sealing.
+    #[error(transparent)]
+    Batch(#[from] BatchError),
+    /// The newest entry does not fit this incarnation.
+    #[error(
+        "go on with the log: the newest outbox entry {0}. Journal and outbox must be of the same \
+         incarnation and are only restored together"
+    )]
+    Contradiction(&'static str),
+    /// A leaf or a checkpoint could not be made.
+    #[error("make a leaf of the log: {0}")]
+    Leaf(String),
+}
+
+/// The sealer of one incarnation.
+pub struct Sealer {
+    options: Options,
+    id: Incarnation,
+    signer: Signer,
+    layout: Layout,
+    outbox: Arc<Outbox>,
+    reader: Reader,
+    tree: Frontier,
+    batch: Option<Batch>,
+    /// First record that no leaf covers.
+    cursor: Seq,
+    /// The gap record at `cursor` has its leaf already.
+    gap_named: bool,
+    /// When the newest leaf was made, Unix ms.
+    last_leaf: u64,
+}
+
+impl std::fmt::Debug for Sealer {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Sealer")
+            .field("cursor", &self.cursor)
+            .field("leaves", &self.tree.size())
+            .finish_non_exhaustive()
+    }
+}
+
+impl Sealer {
+    /// Goes on where the newest outbox entry ends, and makes the `start` leaf
+    /// of this process. `handle` is the journal's.
+    ///
+    /// # Errors
+    /// When journal and outbox contradict each other, or the system says no.
+    pub fn open(
+        options: Options,
+        id: Incarnation,
+        outbox: Arc<Outbox>,
+        handle: crate::journal::writer::Handle,
+        now: u64,
+    ) -> Result<Self, SealError> {
+        let bad_leaf = |e: &dyn std::fmt::Display| SealError::Leaf(e.to_string());
+        let log_name = log_name(&id);
+        let signer = Signer::new(&id.origin, options.signing_key.clone());
+        let layout = Layout::new(&id.origin, &id.incarnation).map_err(|e| bad_leaf(&e))?;
+        let newest = outbox.newest()?;
+        let (tree, cursor, gap_named, last_leaf) = match &newest {
+            None => (Frontier::new(), Seq(0), false, 0),
+            Some(head) => {
+                let proof = Proof::parse(&head.proof)
+                    .map_err(|_| SealError::Contradiction("holds a proof that does not parse"))?;
+                if proof.checkpoint.origin != log_name {
+                    return Err(SealError::Contradiction("is of another origin or incarnation"));
+                }
+                let tree = proof
+                    .trees()
+                    .map(|(_, after)| after)
+                    .filter(|tree| {
+                        proof.index == head.index && tree.root() == proof.checkpoint.root
+                    })
+                    .ok_or(SealError::Contradiction(
+                        "holds a proof that does not fit its checkpoint",
+                    ))?;
+                (tree, head.cursor, head.gap_named, head.time)
+            }
+        };
+        handle.set_floor(cursor);
+        let reader = Reader::new(handle, cursor)?;
+        outbox.reserve();
+        let mut sealer = Self {
+            options,
+            id,
+            signer,
+            layout,
+            outbox,
+            reader,
+            tree,
+            batch: None,
+            cursor,
+            gap_named,
+            last_leaf,
+        };
+        sealer.add_start(now)?;
+        Ok(sealer)
+    }
+
+    /// Takes what the journal has, up to one leaf. `now` is Unix ms.
+    ///
+    /// # Errors
+    /// The process has to end; everything is found again at the next start.
+    pub fn step(&mut self, now: u64) -> Result<Step, SealError> {
+        match self.try_step(now) {
+            Err(SealError::Outbox(e) | SealError::Batch(BatchError::Outbox(e))) if e.is_full() => {
+                Ok(Step::Blocked)
+            }
+            other => other,
+        }
+    }
+
+    fn try_step(&mut self, now: u64) -> Result<Step, SealError> {
+        if let Some(batch) = &mut self.batch {
+            batch.flush()?;
+        }
+        if self.outbox.bytes() >= self.options.outbox_bytes {
+            return Ok(Step::Blocked);
+        }
+        let mut worked = false;
+        loop {
+            if self.is_due(now) {
+                self.cut(now)?;
+                return Ok(Step::Worked);
+            }
+            match self.take(now)? {
+                Taken::Record => worked = true,
+                Taken::Leaf => return Ok(Step::Worked),
+                Taken::Nothing => break,
+            }
+        }
+        if worked {
+            return Ok(Step::Worked);
+        }
+        let heartbeat = self.last_leaf + self.options.heartbeat_ms;
+        if now >= heartbeat && self.batch.is_none() {
+            self.add(&self.alive(now), None, self.unmoved(), now)?;
+            return Ok(Step::Worked);
+        }
+        let batch_due =
+            self.batch.as_ref().map_or(heartbeat, |b| b.opened + self.options.max_age_ms);
+        Ok(Step::Idle { until: batch_due })
+    }
+
+    /// Cuts the open batch now, however young: for the end and for `--once`.
+    ///
+    /// # Errors
+    /// As [`Sealer::step`]; [`OutboxError::is_full`] may be tried again.
+    pub fn flush(&mut self, now: u64) -> Result<(), SealError> {
+        if self.batch.is_some() { self.cut(now) } else { Ok(()) }
+    }
+
+    /// Makes the `end` leaf: the log is complete up to here, on purpose.
+    ///
+    /// # Errors
+    /// As [`Sealer::flush`].
+    pub fn end(&mut self, now: u64) -> Result<(), SealError> {
+        self.flush(now)?;
+        let leaf = self.leaf(Body::End { time: rfc3339(now), next: self.cursor.0 });
+        self.add(&leaf, None, self.unmoved(), now)
+    }
+
+    /// The first record that no leaf covers.
+    #[must_use]
+    pub fn cursor(&self) -> Seq {
+        self.cursor
+    }
+
+    /// Whether a batch is open.
+    #[must_use]
+    pub fn has_open_batch(&self) -> bool {
+        self.batch.is_some()
+    }
+
+    /// The reader's view of the journal, for waiting.
+    pub fn journal(&mut self) -> &mut crate::journal::writer::Handle {
+        self.reader.handle()
+    }
+
+    /// Whether the open batch has to be cut.
+    fn is_due(&mut self, now: u64) -> bool {
+        let (used, max) = self.reader.handle().usage();
+        let Some(batch) = &self.batch else { return false };
+        batch.sealed_len() >= self.options.max_bytes
+            || batch.count >= self.options.max_records
+            || now.saturating_sub(batch.opened) >= self.options.max_age_ms
+            // An open batch holds its records in the journal: cut before it is full.
+            || used > max / 2
+    }
+
+    /// Takes the next record into the batch, or makes the leaf that it needs.
+    fn take(&mut self, now: u64) -> Result<Taken, SealError> {
+        let open = self.batch.is_some();
+        let (seq, time, kind) = match self.reader.peek()? {
+            None => return Ok(Taken::Nothing),
+            Some(Entry::Hole { first, count, time }) => {
+                if open {
+                    self.cut(now)?;
+                    return Ok(Taken::Leaf);
+                }
+                let leaf = self.gap_leaf(time, first, Some(count));
+                self.add(&leaf, None, After { cursor: first.plus(count), gap_named: false }, now)?;
+                self.reader.advance();
+                return Ok(Taken::Leaf);
+            }
+            Some(Entry::Record { seq, time, kind, .. }) => (seq, time, kind),
+        };
+        if kind == Kind::Gap && !self.gap_named {
+            if open {
+                self.cut(now)?;
+                return Ok(Taken::Leaf);
+            }
+            let leaf = self.gap_leaf(time, seq, None);
+            self.add(&leaf, None, After { cursor: seq, gap_named: true }, now)?;
+            return Ok(Taken::Leaf);
+        }
+        if !open {
+            self.batch = Some(self.open_batch(seq, time, now)?);
+        }
+        let (Some(batch), Some(Entry::Record { body, .. })) =
+            (&mut self.batch, self.reader.peek()?)
+        else {
+            return Ok(Taken::Nothing);
+        };
+        let pushed = batch.push(seq, time, body);
+        // The batch has the record, also when the draft has no space right now.
+        self.reader.advance();
+        pushed?;
+        Ok(Taken::Record)
+    }
+
+    fn open_batch(&self, first: Seq, time: u64, now: u64) -> Result<Batch, SealError> {
+        let codec = self.options.codec;
+        let key = self.layout.batch_key(first.0, time / 1000, codec.name());
+        let leaf = self.tree.size();
+        let context = Context::from_pairs([
+            ("audit:v", "1".to_owned()),
+            ("audit:origin", self.id.origin.clone()),
+            ("audit:incarnation", self.id.incarnation.clone()),
+            ("audit:leaf", leaf.to_string()),
+            ("audit:first", first.to_string()),
+            ("audit:key", key.clone()),
+            ("audit:codec", codec.name().to_owned()),
+        ])
+        .map_err(|e| BatchError::from(EncryptError::from(e)))?;
+        let encryptor =
+            Encryptor::new(&context, &self.options.recipients).map_err(BatchError::from)?;
+        let header = format!(
+            "{{\"v\":1,\"origin\":\"{}\",\"incarnation\":\"{}\",\"first\":{first}",
+            self.id.origin, self.id.incarnation
+        );
+        let draft = self.outbox.draft(leaf)?;
+        fault::point("seal.batch");
+        Ok(Batch::new(key, first, (time, now), codec, encryptor, &header, draft)?)
+    }
+
+    /// Ends the open batch and commits its leaf.
+    fn cut(&mut self, now: u64) -> Result<(), SealError> {
+        let Some(batch) = &mut self.batch else { return Ok(()) };
+        // From here on only the compressor's rest can need space; make sure of it first.
+        batch.make_room()?;
+        let Some(batch) = self.batch.take() else { return Ok(()) };
+        let (key, first, count, times) = (batch.key.clone(), batch.first, batch.count, batch.times);
+        let done = batch.finish()?;
+        let leaf = self.leaf(Body::Batch {
+            first: first.0,
+            count,
+            time: (rfc3339(times.0), rfc3339(times.1)),
+            records: done.record_root,
+            object: Object { sha256: done.sha256, len: done.len, key: key.clone() },
+        });
+        let object = ObjectHead { key, len: done.len, sha256: hex(&done.sha256) };
+        let after = After { cursor: first.plus(count), gap_named: false };
+        self.add(&leaf, Some((done.draft, object)), after, now)
+    }
+
+    /// Commits a leaf: tree, proof, checkpoint, outbox entry. The tree in
+    /// memory moves only after the entry is durable.
+    fn add(
+        &mut self,
+        leaf: &Leaf,
+        object: Option<(outbox::Draft, ObjectHead)>,
+        after: After,
+        now: u64,
+    ) -> Result<(), SealError> {
+        let text = leaf.encode();
+        let index = self.tree.size();
+        let mut tree = self.tree.clone();
+        let path = tree.append_with_path(leaf_hash(text.as_bytes()));
+        let checkpoint =
+            Checkpoint { origin: log_name(&self.id), size: tree.size(), root: tree.root() };
+        let signed = self.signer.sign(&checkpoint);
+        let proof = Proof::new(text.clone().into_bytes(), index, path, signed.clone())
+            .map_err(|e| SealError::Leaf(e.to_string()))?;
+        let (draft, object) = object.unzip();
+        let head = EntryHead {
+            index,
+            leaf: text,
+            proof: proof.encode(),
+            checkpoint: signed,
+            cursor: after.cursor,
+            gap_named: after.gap_named,
+            time: now,
+            proof_key: self.layout.proof_key(index),
+            checkpoint_key: self.layout.checkpoint_key(),
+            object,
+        };
+        match draft {
+            Some(draft) => self.outbox.commit(draft, &head)?,
+            None => self.outbox.commit_leaf(&head)?,
+        }
+        self.tree = tree;
+        self.cursor = after.cursor;
+        self.gap_named = after.gap_named;
+        self.last_leaf = now;
+        self.reader.handle().set_floor(self.cursor);
+        Ok(())
+    }
+
+    fn add_start(&mut self, now: u64) -> Result<(), SealError> {
+        let leaf = self.leaf(Body::Start {
+            time: rfc3339(now),
+            key: self.signer.public().to_bytes(),
+            config: self.options.config_hash,
+            next: self.cursor.0,
+            previous: self.id.previous.clone(),
+        });
+        self.add(&leaf, None, self.unmoved(), now)
+    }
+
+    fn leaf(&self, body: Body) -> Leaf {
+        Leaf { origin: self.id.origin.clone(), incarnation: self.id.incarnation.clone(), body }
+    }
+
+    /// A leaf that covers no record.
+    fn unmoved(&self) -> After {
+        After { cursor: self.cursor, gap_named: self.gap_named }
+    }
+
+    fn alive(&self, now: u64) -> Leaf {
+        self.leaf(Body::Alive { time: rfc3339(now), next: self.cursor.0 })
+    }
+
+    /// `lost`: so many records from `seq` on are gone; otherwise the record at
+    /// `seq` tells what is missing of the source.
+    fn gap_leaf(&self, time: u64, seq: Seq, lost: Option<u64>) -> Leaf {
+        let missing = match lost {
+            Some(count) => Missing::Records { first: seq.0, count },
+            None => Missing::Source { seq: seq.0 },
+        };
+        self.leaf(Body::Gap { time: rfc3339(time), missing })
+    }
+}
+
+/// The log's name in checkpoints.
+fn log_name(id: &Incarnation) -> String {
+    format!("{}/{}", id.origin, id.incarnation)
+}
+
+/// Where the log stands after a leaf.
+struct After {
+    cursor: Seq,
+    gap_named: bool,
+}
+
+enum Taken {
+    Record,
+    Leaf,
+    Nothing,
+}

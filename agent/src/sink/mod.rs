@@ -1,0 +1,4 @@
+//! Where records go: one module a kind of destination.
+
+pub mod archive;
+pub mod cursor;

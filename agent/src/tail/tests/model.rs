@@ -1,0 +1,2 @@
+//! A random writer against the tail: what was written is delivered once, in
+//! order, or a gap was given for it.
