@@ -15,10 +15,10 @@
 mod bad_input;
 #[path = "e2e/crash.rs"]
 mod crash;
-#[path = "e2e/lifecycle.rs"]
-mod lifecycle;
 #[path = "e2e/leak.rs"]
 mod leak;
+#[path = "e2e/lifecycle.rs"]
+mod lifecycle;
 #[path = "support/loggen.rs"]
 mod loggen;
 #[path = "e2e/sandbox.rs"]

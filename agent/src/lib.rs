@@ -3,14 +3,21 @@
 //! The modules bear the names of the stages of a line's life; ARCHITECTURE.md
 //! has the picture.
 
+pub mod classify;
+pub mod cli;
 pub mod config;
 pub mod decode;
 pub mod disk;
 pub mod fault;
 pub mod frame;
 pub mod journal;
+pub mod json;
+pub mod keygen;
 pub mod line;
+pub mod pipeline;
 pub mod read;
+pub mod redact;
+pub mod run;
 pub mod sealer;
 pub mod ship;
 pub mod sink;

@@ -68,7 +68,12 @@ impl SourceTail {
     /// source also takes those whose source is gone from the configuration
     /// (`tags` are those that are in it), so that what they read is not lost.
     #[must_use]
-    pub fn positions(journal: &Journal, tag: u64, is_first: bool, tags: &[u64]) -> Vec<(FileId, Vec<u8>)> {
+    pub fn positions(
+        journal: &Journal,
+        tag: u64,
+        is_first: bool,
+        tags: &[u64],
+    ) -> Vec<(FileId, Vec<u8>)> {
         let own = |(file, bytes): (FileId, &[u8])| {
             let (head, position) = bytes.split_first_chunk::<8>()?;
             let found = u64::from_le_bytes(*head);
@@ -185,7 +190,8 @@ impl Pipeline {
     /// Waits for a file to change, at most so long; [`Pipeline::wakers`] end it early.
     pub fn wait(&mut self, at_most: Duration) {
         // With several sources the others are looked at every so often.
-        let at_most = if self.tails.len() > 1 { at_most.min(Duration::from_millis(100)) } else { at_most };
+        let at_most =
+            if self.tails.len() > 1 { at_most.min(Duration::from_millis(100)) } else { at_most };
         if let Some(source) = self.tails.first_mut() {
             source.tailer.wait(at_most);
         }
@@ -213,7 +219,9 @@ impl Pipeline {
             }
             Err(e) if e.is_backpressure() => {
                 if !std::mem::replace(&mut self.blocked, true) {
-                    tracing::warn!("failed to append to the journal: {e}. Reading is paused, nothing is lost");
+                    tracing::warn!(
+                        "failed to append to the journal: {e}. Reading is paused, nothing is lost"
+                    );
                 }
                 if let Err(e) = self.inner.journal.trim() {
                     tracing::warn!("failed to trim the journal: {e}; trying again");
@@ -284,13 +292,13 @@ impl Inner {
         }
     }
 
+    /// The tag of a file: made once a file.
     fn tag(&mut self, source: &FileInfo) -> &SourceTag {
-        let redactor = &self.redactor;
-        let tag = self.tags.entry(source.id).or_insert_with(|| SourceTag {
+        let redactor = &mut self.redactor;
+        self.tags.entry(source.id).or_insert_with(|| SourceTag {
             file: source.id,
             path_json: redactor.path(&source.path.to_string_lossy()),
-        });
-        tag
+        })
     }
 }
 
@@ -302,7 +310,11 @@ impl LineSink for Inner {
         self.redactor.line(tag, line, &mut self.arena);
         self.append();
         self.totals.lines += 1;
-        if self.journal.pending_bytes() >= BLOCK_BYTES { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+        if self.journal.pending_bytes() >= BLOCK_BYTES {
+            ControlFlow::Break(())
+        } else {
+            ControlFlow::Continue(())
+        }
     }
 
     fn position(&mut self, file: FileId, encoded: &[u8]) {
@@ -325,7 +337,10 @@ impl LineSink for Inner {
         self.append();
         self.totals.gaps += 1;
         tracing::warn!(
-            file = gap.file.map(tracing::field::display), from = gap.from, to = gap.to, why = gap.why,
+            file = gap.file.map(tracing::field::display),
+            from = gap.from,
+            to = gap.to,
+            why = gap.why,
             "part of a log file cannot be delivered; a signed gap names it"
         );
     }

@@ -24,14 +24,24 @@ fn binary_garbage_invalid_utf8_and_truncated_json_pass_through() {
     let mut noise = 1_u64;
     let garbage: Vec<u8> = (0..200_000)
         .map(|_| {
-            noise = noise.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            noise = noise
+                .wrapping_mul(6_364_136_223_846_793_005)
+                .wrapping_add(1_442_695_040_888_963_407);
             (noise >> 56) as u8
         })
         .collect();
     std::fs::write(sandbox.path("logs/garbage.log"), garbage).unwrap();
-    std::fs::write(sandbox.path("logs/utf8.log"), b"caf\xe9 \xff\xfe\xc3\x28 +44 7700 900123\n\xf0\x9f\n").unwrap();
+    std::fs::write(
+        sandbox.path("logs/utf8.log"),
+        b"caf\xe9 \xff\xfe\xc3\x28 +44 7700 900123\n\xf0\x9f\n",
+    )
+    .unwrap();
     let truncated = r#"{"object":"whatsapp_business_account","entry":[{"changes":[{"value":{"messages":[{"from":"447700900123","text":{"body":"secret words"#;
-    std::fs::write(sandbox.path("logs/json.log"), format!("{truncated}\n{{\"log\":\"{truncated}\n\n\n")).unwrap();
+    std::fs::write(
+        sandbox.path("logs/json.log"),
+        format!("{truncated}\n{{\"log\":\"{truncated}\n\n\n"),
+    )
+    .unwrap();
     goes_on(&sandbox);
     let all = sandbox.open().join("\n");
     for leak in ["447700900123", "7700 900123", "secret words"] {
@@ -57,7 +67,8 @@ fn a_hundred_megabyte_line_is_split_and_marked() {
 #[test]
 fn a_symlink_loop_and_a_dangling_one_are_said_and_skipped() {
     let sandbox = Sandbox::directory();
-    std::os::unix::fs::symlink(sandbox.path("logs/loop.log"), sandbox.path("logs/loop.log")).unwrap();
+    std::os::unix::fs::symlink(sandbox.path("logs/loop.log"), sandbox.path("logs/loop.log"))
+        .unwrap();
     std::os::unix::fs::symlink("/nowhere/at/all.log", sandbox.path("logs/dangling.log")).unwrap();
     let text = goes_on(&sandbox);
     assert!(text.contains("symlink that leads to itself"), "{text}");
@@ -99,10 +110,12 @@ fn open_with_the_wrong_identity_and_verify_with_the_wrong_key_fail() {
     goes_on(&sandbox);
     let other = Sandbox::directory();
     let path = |s: &Sandbox, name: &str| s.path(name).display().to_string();
-    let open = sandbox.run(&["open", &sandbox.archive(), "--identity", &path(&other, "keys/archive.pem")]);
+    let open =
+        sandbox.run(&["open", &sandbox.archive(), "--identity", &path(&other, "keys/archive.pem")]);
     assert_eq!(open.status.code(), Some(1), "{}", said(&open));
     assert!(said(&open).contains("sealed to other recipients"), "{}", said(&open));
-    let verify = sandbox.run(&["verify", &sandbox.archive(), "--key", &path(&other, "keys/signing.pub")]);
+    let verify =
+        sandbox.run(&["verify", &sandbox.archive(), "--key", &path(&other, "keys/signing.pub")]);
     assert_eq!(verify.status.code(), Some(1), "{}", said(&verify));
     assert!(said(&verify).contains("not signed by the given key"), "{}", said(&verify));
 }

@@ -31,7 +31,13 @@ fn check(sandbox: &Sandbox, expected: &[Expected]) {
         assert!(record.starts_with(&format!("{{\"seq\":{n},")), "record {n}: {record}");
         let Some(serial) = serial_of(record) else { continue };
         let due = wanted.next();
-        assert_eq!(Some(serial), due.map(|e| e.serial), "record {n} of {} (line {:?})", expected.len(), due.map(|e| e.line));
+        assert_eq!(
+            Some(serial),
+            due.map(|e| e.serial),
+            "record {n} of {} (line {:?})",
+            expected.len(),
+            due.map(|e| e.line)
+        );
         seen += 1;
     }
     assert_eq!(seen, expected.len(), "events are missing at the end");
@@ -47,7 +53,8 @@ fn killed_at_random(sandbox: &mut Sandbox, kills: u32) {
     let expected = input(sandbox, lines());
     let mut random = 0x5eed_u64;
     for _ in 0..kills {
-        random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        random =
+            random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         let mut child = sandbox.start(&[], false);
         // A random time of life, spread over start-up, reading and shipping.
         let life = Duration::from_millis(5 + (random >> 33) % 250);
@@ -88,7 +95,10 @@ fn killed_at_fault_points(sandbox: &mut Sandbox) {
                 kills += 1;
             } else {
                 assert!(status.success(), "{plan}: {status}");
-                std::fs::OpenOptions::new().append(true).open(sandbox.path("logs/gateway-json.log")).unwrap();
+                std::fs::OpenOptions::new()
+                    .append(true)
+                    .open(sandbox.path("logs/gateway-json.log"))
+                    .unwrap();
             }
         }
     }

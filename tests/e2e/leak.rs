@@ -10,12 +10,10 @@ use std::collections::BTreeMap;
 /// Every form in which a planted value must not be found, with what it is.
 fn forms(class: &str, value: &str) -> Vec<(Vec<u8>, String)> {
     let mut forms = Vec::new();
-    let mut add = |form: &str, bytes: Vec<u8>| forms.push((bytes, format!("{class} {value:?} in {form}")));
+    let mut add =
+        |form: &str, bytes: Vec<u8>| forms.push((bytes, format!("{class} {value:?} in {form}")));
     add("clear", value.as_bytes().to_vec());
-    let escaped: String = value
-        .encode_utf16()
-        .map(|u| format!("\\u{u:04x}"))
-        .collect();
+    let escaped: String = value.encode_utf16().map(|u| format!("\\u{u:04x}")).collect();
     add("\\u form", escaped.into_bytes());
     let json = serde_json::to_string(value).unwrap();
     let json = json.trim_matches('"');
@@ -35,7 +33,9 @@ fn forms(class: &str, value: &str) -> Vec<(Vec<u8>, String)> {
             let text = engine.encode(&padded);
             let from = [0, 2, 3][shift];
             let to = (padded.len() * 8) / 6;
-            if let Some(core) = text.get(from..to) && core.len() >= 8 {
+            if let Some(core) = text.get(from..to)
+                && core.len() >= 8
+            {
                 add("base64", core.as_bytes().to_vec());
             }
         }
@@ -47,7 +47,10 @@ fn forms(class: &str, value: &str) -> Vec<(Vec<u8>, String)> {
             digits.as_bytes().chunks_exact(2).map(|p| (p[0] - b'0') << 4 | (p[1] - b'0')).collect()
         };
         for bytes in [bcd(&digits), bcd(&digits[1..])] {
-            add("BCD in hex", bytes.iter().map(|b| format!("{b:02x}")).collect::<String>().into_bytes());
+            add(
+                "BCD in hex",
+                bytes.iter().map(|b| format!("{b:02x}")).collect::<String>().into_bytes(),
+            );
             add("BCD", bytes);
         }
     }
@@ -58,7 +61,8 @@ fn forms(class: &str, value: &str) -> Vec<(Vec<u8>, String)> {
 fn planted() -> Vec<(Vec<u8>, String)> {
     let text = std::fs::read_to_string(repository().join("samples/planted.json")).unwrap();
     let all: serde_json::Value = serde_json::from_str(&text).unwrap();
-    let classes: BTreeMap<String, Vec<String>> = serde_json::from_value(all["always"].clone()).unwrap();
+    let classes: BTreeMap<String, Vec<String>> =
+        serde_json::from_value(all["always"].clone()).unwrap();
     let mut forms_of_all = Vec::new();
     let mut values = 0;
     for (class, list) in &classes {
@@ -79,7 +83,8 @@ struct Search {
 impl Search {
     fn new() -> Self {
         let (patterns, names): (Vec<_>, Vec<_>) = planted().into_iter().unzip();
-        let machine = AhoCorasick::builder().match_kind(MatchKind::Standard).build(patterns).unwrap();
+        let machine =
+            AhoCorasick::builder().match_kind(MatchKind::Standard).build(patterns).unwrap();
         Self { machine, names }
     }
 
@@ -89,7 +94,11 @@ impl Search {
             .find_overlapping_iter(bytes)
             .map(|m| {
                 let context = &bytes[m.start().saturating_sub(60)..(m.end() + 20).min(bytes.len())];
-                format!("{} …{}", self.names[m.pattern().as_usize()], String::from_utf8_lossy(context))
+                format!(
+                    "{} …{}",
+                    self.names[m.pattern().as_usize()],
+                    String::from_utf8_lossy(context)
+                )
             })
             .take(20)
             .collect();
@@ -108,7 +117,8 @@ fn nothing_planted_in_the_samples_is_found_anywhere() {
         // The archive's folder is a file at first: everything stays in journal and outbox.
         std::fs::write(sandbox.path("archive"), "in the way").unwrap();
         let config = sandbox.config();
-        let stuck = sandbox.run(&["run", "--once", "--timeout", "5", "-c", config.to_str().unwrap()]);
+        let stuck =
+            sandbox.run(&["run", "--once", "--timeout", "5", "-c", config.to_str().unwrap()]);
         assert_eq!(stuck.status.code(), Some(1), "{}", said(&stuck));
         let place = |what: &str| format!("the {what} ({profile})");
         search.assert_none(&place("log"), &stuck.stderr);
@@ -168,6 +178,9 @@ fn what_the_policy_keeps_is_there() {
     }
     for (event, count) in kept["events"].as_object().unwrap() {
         let least = count.as_u64().unwrap();
-        assert!(counts.get(event).copied().unwrap_or(0) >= least, "{event}: {counts:?}, at least {least} expected");
+        assert!(
+            counts.get(event).copied().unwrap_or(0) >= least,
+            "{event}: {counts:?}, at least {least} expected"
+        );
     }
 }

@@ -15,7 +15,8 @@ fn wait_for(what: &str, mut done: impl FnMut() -> bool) {
 }
 
 fn signal(child: &std::process::Child, name: &str) {
-    let status = Command::new("kill").args([&format!("-{name}"), &child.id().to_string()]).status().unwrap();
+    let status =
+        Command::new("kill").args([&format!("-{name}"), &child.id().to_string()]).status().unwrap();
     assert!(status.success());
 }
 
@@ -25,7 +26,11 @@ fn sigterm_drains_and_exits_0() {
     let log = sandbox.path("logs/gateway-json.log");
     let expected = crash_log(2000, 3, &mut std::fs::File::create(&log).unwrap()).unwrap();
     let mut child = sandbox.start(&[], false);
-    wait_for("the first object", || crate::sandbox::files(&sandbox.path("archive")).iter().any(|f| f.extension().is_some_and(|e| e == "esdk")));
+    wait_for("the first object", || {
+        crate::sandbox::files(&sandbox.path("archive"))
+            .iter()
+            .any(|f| f.extension().is_some_and(|e| e == "esdk"))
+    });
     signal(&child, "TERM");
     assert!(child.wait().unwrap().success());
     let agent_log = std::fs::read_to_string(sandbox.path("agent.log")).unwrap();
@@ -43,7 +48,11 @@ fn what_is_written_between_two_runs_is_shipped_once() {
     let path = sandbox.path("logs/plain.log");
     for round in 0..3 {
         let mut log = std::fs::OpenOptions::new().create(true).append(true).open(&path).unwrap();
-        writeln!(log, "D 2026-11-22 10:00:00.{round:03} UTC 19 main.cpp:38] round {round} req_id=Main").unwrap();
+        writeln!(
+            log,
+            "D 2026-11-22 10:00:00.{round:03} UTC 19 main.cpp:38] round {round} req_id=Main"
+        )
+        .unwrap();
         let out = sandbox.once();
         assert!(out.status.success(), "{}", said(&out));
     }
@@ -56,16 +65,23 @@ fn what_is_written_between_two_runs_is_shipped_once() {
 fn a_file_renamed_while_the_agent_was_down_is_read_to_its_end() {
     let sandbox = Sandbox::directory();
     let path = sandbox.path("logs/a.log");
-    std::fs::write(&path, "D 2026-11-22 10:00:00.000 UTC 19 main.cpp:1] one req_id=Main\n").unwrap();
+    std::fs::write(&path, "D 2026-11-22 10:00:00.000 UTC 19 main.cpp:1] one req_id=Main\n")
+        .unwrap();
     assert!(sandbox.once().status.success());
     let mut log = std::fs::OpenOptions::new().append(true).open(&path).unwrap();
     writeln!(log, "D 2026-11-22 10:00:00.000 UTC 19 main.cpp:2] two req_id=Main").unwrap();
     std::fs::rename(&path, sandbox.path("logs/a.log.1")).unwrap();
-    std::fs::write(&path, "D 2026-11-22 10:00:00.000 UTC 19 main.cpp:3] three req_id=Main\n").unwrap();
+    std::fs::write(&path, "D 2026-11-22 10:00:00.000 UTC 19 main.cpp:3] three req_id=Main\n")
+        .unwrap();
     assert!(sandbox.once().status.success());
     let all = sandbox.open().join("\n");
     for n in 1..=3 {
-        assert_eq!(all.matches(&format!("main.cpp:{n}\"")).count() + all.matches(&format!("main.cpp:{n}]")).count(), 1, "{n}: {all}");
+        assert_eq!(
+            all.matches(&format!("main.cpp:{n}\"")).count()
+                + all.matches(&format!("main.cpp:{n}]")).count(),
+            1,
+            "{n}: {all}"
+        );
     }
     sandbox.verify();
 }
@@ -91,7 +107,9 @@ fn the_quickstart_says_the_two_commands_that_open_and_verify() {
     let text = String::from_utf8(out.stdout).unwrap();
     let commands: Vec<_> = text.lines().collect();
     assert_eq!(commands.len(), 2, "{text}");
-    for (command, expected) in commands.iter().zip(["\"event\":\"message_received\"", "intact     yes"]) {
+    for (command, expected) in
+        commands.iter().zip(["\"event\":\"message_received\"", "intact     yes"])
+    {
         let words: Vec<_> = command.split(' ').skip(1).collect();
         let out = sandbox.run(&words);
         assert!(out.status.success(), "{}", said(&out));
@@ -119,5 +137,8 @@ fn schema_is_json_and_names_the_sinks() {
     let sandbox = Sandbox::directory();
     let out = sandbox.run(&["schema"]);
     let schema: serde_json::Value = serde_json::from_slice(&out.stdout).unwrap();
-    assert!(schema["properties"]["sinks"].is_object());
+    // A configuration of its own, or a governance document alone.
+    let forms = schema["oneOf"].as_array().unwrap();
+    assert!(forms.iter().any(|f| f["properties"]["sinks"].is_object()));
+    assert!(forms.iter().any(|f| f["properties"]["retention_policy"].is_object()));
 }

@@ -35,7 +35,9 @@ impl S3 {
             })
         })();
         if found.is_none() {
-            eprintln!("SKIPPED {test}: no S3 server (SEALTAIL_TEST_S3_ENDPOINT and the others are not set)");
+            eprintln!(
+                "SKIPPED {test}: no S3 server (SEALTAIL_TEST_S3_ENDPOINT and the others are not set)"
+            );
         }
         found
     }
@@ -125,7 +127,8 @@ impl Sandbox {
     }
 
     pub(crate) fn command(&self, arguments: &[&str]) -> Command {
-        let program = std::env::var("SEALTAIL_BIN").unwrap_or_else(|_| env!("CARGO_BIN_EXE_sealtail").to_owned());
+        let program = std::env::var("SEALTAIL_BIN")
+            .unwrap_or_else(|_| env!("CARGO_BIN_EXE_sealtail").to_owned());
         let mut command = Command::new(program);
         command.args(arguments).current_dir(self.root.path()).stdin(Stdio::null());
         command.env_remove("SEALTAIL_FAULT").env("RUST_BACKTRACE", "0");
@@ -153,7 +156,11 @@ impl Sandbox {
     /// `run`, in the background; stderr goes to `agent.log`, appended.
     pub(crate) fn start(&self, extra: &[(&str, &str)], once: bool) -> Child {
         let config = self.config();
-        let log = std::fs::OpenOptions::new().create(true).append(true).open(self.path("agent.log")).unwrap();
+        let log = std::fs::OpenOptions::new()
+            .create(true)
+            .append(true)
+            .open(self.path("agent.log"))
+            .unwrap();
         let mut arguments = vec!["run", "-c", config.to_str().unwrap()];
         if once {
             arguments.extend(["--once", "--timeout", "120"]);
@@ -177,7 +184,12 @@ impl Sandbox {
     pub(crate) fn open(&self) -> Vec<String> {
         let (identity, key) = (self.path("keys/archive.pem"), self.path("keys/signing.pub"));
         let out = self.run(&[
-            "open", &self.archive(), "--identity", identity.to_str().unwrap(), "--key", key.to_str().unwrap(),
+            "open",
+            &self.archive(),
+            "--identity",
+            identity.to_str().unwrap(),
+            "--key",
+            key.to_str().unwrap(),
         ]);
         assert!(out.status.success(), "{}", said(&out));
         String::from_utf8(out.stdout).unwrap().lines().map(str::to_owned).collect()
@@ -187,7 +199,12 @@ impl Sandbox {
     pub(crate) fn verify(&self) -> String {
         let (identity, key) = (self.path("keys/archive.pem"), self.path("keys/signing.pub"));
         let out = self.run(&[
-            "verify", &self.archive(), "--key", key.to_str().unwrap(), "--identity", identity.to_str().unwrap(),
+            "verify",
+            &self.archive(),
+            "--key",
+            key.to_str().unwrap(),
+            "--identity",
+            identity.to_str().unwrap(),
         ]);
         assert!(out.status.success(), "{}", said(&out));
         String::from_utf8(out.stdout).unwrap()
@@ -196,7 +213,12 @@ impl Sandbox {
 
 /// What a command printed, for messages.
 pub(crate) fn said(out: &Output) -> String {
-    format!("{}\n{}{}", out.status, String::from_utf8_lossy(&out.stdout), String::from_utf8_lossy(&out.stderr))
+    format!(
+        "{}\n{}{}",
+        out.status,
+        String::from_utf8_lossy(&out.stdout),
+        String::from_utf8_lossy(&out.stderr)
+    )
 }
 
 /// The repository's folder.

@@ -7,7 +7,11 @@
 use crate::base64;
 use crate::layout::{check_incarnation, check_origin, is_field_key_id, is_plain_part};
 use crate::merkle::Hash;
+use crate::note::Checkpoint;
 use crate::time::{digits, is_day};
+
+/// Longest previous checkpoint in a `start`: ours have a few hundred bytes.
+const MAX_PREVIOUS_CHECKPOINT: usize = 4096;
 
 /// A leaf.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -35,6 +39,9 @@ pub enum Body {
         next: u64,
         /// The incarnation before this one, where known.
         previous: Option<String>,
+        /// The last checkpoint of that incarnation, where known: its signed note.
+        /// Only beside `previous`, at most 4 KiB, and of a log of that name.
+        previous_checkpoint: Option<String>,
     },
     /// A sealed batch.
     Batch {
@@ -93,10 +100,26 @@ pub struct Object {
 /// What a gap is about.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Missing {
-    /// Part of a source; the record with this number says which.
+    /// Part of a source; the record with this number says which. What is missing
+    /// cannot be read from such a leaf alone: [`Missing::Span`] can.
     Source {
         /// The gap record's number.
         seq: u64,
+    },
+    /// A range of a source. The leaf is the truth, and says it all; the record is
+    /// its copy for sinks that get no leaves.
+    Span {
+        /// The gap record's number.
+        seq: u64,
+        /// The file's id, if it is known.
+        file: Option<[u8; 16]>,
+        /// First byte that is missing.
+        from: u64,
+        /// Byte behind the last that is missing; `None` when nobody can know.
+        to: Option<u64>,
+        /// Why, as a short token of lower-case letters, digits and `-`: never
+        /// text that came from outside.
+        why: String,
     },
     /// Records that had numbers and are lost (a damaged journal).
     Records {
@@ -120,11 +143,15 @@ impl Leaf {
             format!("audit-{kind}/v1\norigin {}\nincarnation {}\n", self.origin, self.incarnation)
         };
         match &self.body {
-            Body::Start { time, key, config, next, previous } => {
-                let previous =
-                    previous.as_ref().map_or_else(String::new, |p| format!("previous {p}\n"));
+            Body::Start { time, key, config, next, previous, previous_checkpoint } => {
+                let line = |name, value: Option<&str>| {
+                    value.map_or_else(String::new, |value| format!("{name} {value}\n"))
+                };
+                let previous = line("previous", previous.as_deref());
+                let note = previous_checkpoint.as_ref().map(|n| base64::encode(n.as_bytes()));
+                let note = line("previous-checkpoint", note.as_deref());
                 format!(
-                    "{}time {time}\nkey {}\nconfig {}\nnext {next}\n{previous}",
+                    "{}time {time}\nkey {}\nconfig {}\nnext {next}\n{previous}{note}",
                     head("start"),
                     base64::encode(key),
                     hex(config)
@@ -138,6 +165,14 @@ impl Leaf {
             ),
             Body::Gap { time, missing: Missing::Source { seq } } => {
                 format!("{}time {time}\nsource {seq}\n", head("gap"))
+            }
+            Body::Gap { time, missing: Missing::Span { seq, file, from, to, why } } => {
+                let file = file.as_ref().map_or_else(|| "-".to_owned(), |id| hex(id));
+                let to = to.map_or_else(|| "unknown".to_owned(), |to| to.to_string());
+                format!(
+                    "{}time {time}\nseq {seq}\nfile {file}\nfrom {from}\nto {to}\nwhy {why}\n",
+                    head("gap")
+                )
             }
             Body::Gap { time, missing: Missing::Records { first, count } } => {
                 format!("{}time {time}\nrecords {first} {count}\n", head("gap"))
@@ -213,16 +248,14 @@ fn parse(text: &str) -> Option<Leaf> {
     let incarnation = lines.value("incarnation")?.to_owned();
     check_incarnation(&incarnation).ok()?;
     let body = match kind {
-        "start" => Body::Start {
-            time: lines.time()?,
-            key: base64::decode_array(lines.value("key")?)?,
-            config: unhex(lines.value("config")?)?,
-            next: lines.value("next")?.parse().ok()?,
-            previous: match lines.value("previous") {
-                Some(p) => Some(check_incarnation(p).ok().map(|()| p.to_owned())?),
-                None => None,
-            },
-        },
+        "start" => {
+            let time = lines.time()?;
+            let key = base64::decode_array(lines.value("key")?)?;
+            let config = unhex(lines.value("config")?)?;
+            let next = lines.value("next")?.parse().ok()?;
+            let (previous, previous_checkpoint) = lines.previous()?;
+            Body::Start { time, key, config, next, previous, previous_checkpoint }
+        }
         "batch" => {
             let (first, count) = range(lines.value("first")?, lines.value("count")?)?;
             let (from, to) = lines.value("time")?.split_once(' ')?;
@@ -238,6 +271,7 @@ fn parse(text: &str) -> Option<Leaf> {
             let time = lines.time()?;
             let missing = match lines.0.next()?.split_once(' ')? {
                 ("source", seq) => Missing::Source { seq: seq.parse().ok()? },
+                ("seq", seq) => lines.span(seq.parse().ok()?)?,
                 ("records", numbers) => {
                     let (first, count) = numbers.split_once(' ')?;
                     let (first, count) = range(first, count)?;
@@ -266,6 +300,39 @@ impl<'a> Lines<'a> {
         self.0.next()?.strip_prefix(key)?.strip_prefix(' ')
     }
 
+    /// The two last lines of a `start`, either or both of which may be absent;
+    /// what is left over does not encode back.
+    fn previous(&mut self) -> Option<(Option<String>, Option<String>)> {
+        let Some(previous) = self.value("previous") else { return Some((None, None)) };
+        check_incarnation(previous).ok()?;
+        let Some(note) = self.value("previous-checkpoint") else {
+            return Some((Some(previous.to_owned()), None));
+        };
+        let note = base64::decode(note).filter(|note| note.len() <= MAX_PREVIOUS_CHECKPOINT)?;
+        let note = String::from_utf8(note).ok()?;
+        let log = Checkpoint::parse_unverified(&note).ok()?.origin;
+        // The origin may have changed between the two, the incarnation is named.
+        (log.rsplit_once('/')?.1 == previous).then_some(())?;
+        Some((Some(previous.to_owned()), Some(note)))
+    }
+
+    /// The rest of a [`Missing::Span`].
+    fn span(&mut self, seq: u64) -> Option<Missing> {
+        let file = match self.value("file")? {
+            "-" => None,
+            id => Some(unhex(id)?),
+        };
+        let from = self.value("from")?.parse().ok()?;
+        let to = match self.value("to")? {
+            "unknown" => None,
+            to => Some(to.parse().ok().filter(|to| *to >= from)?),
+        };
+        let why = self.value("why")?;
+        let plain = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-';
+        ((1..=64).contains(&why.len()) && why.bytes().all(plain)).then_some(())?;
+        Some(Missing::Span { seq, file, from, to, why: why.to_owned() })
+    }
+
     fn time(&mut self) -> Option<String> {
         valid_time(self.value("time")?)
     }
@@ -292,16 +359,16 @@ fn range(first: &str, count: &str) -> Option<(u64, u64)> {
     (count > 0 && first.checked_add(count).is_some()).then_some((first, count))
 }
 
-fn hex(bytes: &[u8; 32]) -> String {
+fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|b| format!("{b:02x}")).collect()
 }
 
-fn unhex(text: &str) -> Option<[u8; 32]> {
+fn unhex<const N: usize>(text: &str) -> Option<[u8; N]> {
     let lower = |b: &u8| b.is_ascii_digit() || (b'a'..=b'f').contains(b);
-    if text.len() != 64 || !text.bytes().all(|b| lower(&b)) {
+    if text.len() != 2 * N || !text.bytes().all(|b| lower(&b)) {
         return None;
     }
-    let mut out = [0; 32];
+    let mut out = [0; N];
     for (to, pair) in out.iter_mut().zip(text.as_bytes().chunks(2)) {
         *to = u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok()?;
     }
@@ -309,135 +376,4 @@ fn unhex(text: &str) -> Option<[u8; 32]> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn leaf(body: Body) -> Leaf {
-        Leaf {
-            origin: "wa/prod/gateway-0".into(),
-            incarnation: "20261122T095900Z-5f0c2a91".into(),
-            body,
-        }
-    }
-
-    fn all() -> Vec<Leaf> {
-        let time = || "2026-11-22T09:59:30.000Z".to_owned();
-        let object = || Object {
-            sha256: [0xab; 32],
-            len: 12,
-            key: "wa/prod/gateway-0/i/batch/dt=2026-11-22/hour=09/1.ndjson.gz.esdk".into(),
-        };
-        [
-            Body::Start { time: time(), key: [1; 32], config: [2; 32], next: 0, previous: None },
-            Body::Start {
-                time: time(),
-                key: [1; 32],
-                config: [2; 32],
-                next: 5,
-                previous: Some("20250101T000000Z-00000000".into()),
-            },
-            Body::Batch {
-                first: 183_220,
-                count: 3000,
-                time: (time(), "2026-11-22T10:00:00.000Z".into()),
-                records: [3; 32],
-                object: object(),
-            },
-            Body::Gap { time: time(), missing: Missing::Source { seq: 9 } },
-            Body::Gap { time: time(), missing: Missing::Records { first: 9, count: 2 } },
-            Body::Key { kid: "abcDEF-_".into(), object: object() },
-            Body::Alive { time: time(), next: 9 },
-            Body::End { time: time(), next: 9 },
-        ]
-        .map(leaf)
-        .to_vec()
-    }
-
-    #[test]
-    fn the_batch_leaf_is_the_text_of_the_specification() {
-        let text = all()[2].encode();
-        let lines: Vec<_> = text.lines().map(|l| l.split(' ').next().unwrap()).collect();
-        assert_eq!(
-            lines,
-            [
-                "audit-batch/v1",
-                "origin",
-                "incarnation",
-                "first",
-                "count",
-                "time",
-                "records",
-                "object"
-            ]
-        );
-        assert!(text.contains(
-            "\nfirst 183220\ncount 3000\ntime 2026-11-22T09:59:30.000Z 2026-11-22T10:00:00.000Z\n"
-        ));
-    }
-
-    #[test]
-    fn every_leaf_reads_back() {
-        for leaf in all() {
-            assert_eq!(Leaf::parse(&leaf.encode()), Ok(leaf));
-        }
-    }
-
-    #[test]
-    fn another_spelling_is_refused() {
-        for leaf in all() {
-            let text = leaf.encode();
-            for bad in [
-                format!("{text}\n"),
-                text.trim_end().to_owned(),
-                text.replace("\norigin ", "\norigin  "),
-                text.replace("/v1", "/v2"),
-                text.replacen("next ", "next 0", 1)
-                    .replace("count 3", "count +3")
-                    .replace("kid a", "kid !"),
-                text.replace("gateway-0", "../x"),
-            ] {
-                if bad != text {
-                    assert_eq!(Leaf::parse(&bad), Err(NotALeaf), "{bad:?}");
-                }
-            }
-        }
-    }
-
-    #[test]
-    fn the_longest_origin_has_batch_leaves_that_read_back() {
-        let mut leaf = all()[2].clone();
-        leaf.origin = "o".repeat(200);
-        let layout = crate::layout::Layout::new(&leaf.origin, &leaf.incarnation).unwrap();
-        let Body::Batch { object, .. } = &mut leaf.body else { panic!() };
-        object.key = layout.batch_key(u64::MAX, 1_795_341_570, "zstd");
-        assert_eq!(Leaf::parse(&leaf.encode()), Ok(leaf));
-    }
-
-    #[test]
-    fn times_and_ranges_that_cannot_be_are_refused() {
-        let [start, _, batch, _, records, ..] = &all()[..] else { panic!() };
-        for (leaf, good, bad) in [
-            (start, "2026-11-22T", "2026-13-22T"),
-            (start, "2026-11-22T", "2026-02-29T"),
-            (start, "T09:59:30.", "T24:59:30."),
-            (start, "T09:59:30.", "T09:59:60."),
-            (batch, "count 3000", "count 0"),
-            (batch, "first 183220", "first 18446744073709551615"),
-            (records, "records 9 2", "records 9 0"),
-            (records, "records 9 2", "records 18446744073709551615 2"),
-            (start, "incarnation 2026", "incarnation x/2026"),
-        ] {
-            let text = leaf.encode().replacen(good, bad, 1);
-            assert_ne!(text, leaf.encode());
-            assert_eq!(Leaf::parse(&text), Err(NotALeaf), "{text}");
-        }
-    }
-
-    proptest::proptest! {
-        #[test]
-        fn garbage_never_panics(text in ".*", kind in "(start|batch|gap|key|alive|end)") {
-            drop(Leaf::parse(&text));
-            drop(Leaf::parse(&format!("audit-{kind}/v1\norigin a\nincarnation b\n{text}")));
-        }
-    }
-}
+mod tests;

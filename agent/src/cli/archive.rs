@@ -82,7 +82,8 @@ pub(super) fn verify(arguments: VerifyArguments) -> Outcome {
         now,
     };
     let report = runtime()?.block_on(async {
-        let archive = Archive::open(read_store(&arguments.archive).await?).await.map_err(Failure::failed)?;
+        let archive =
+            Archive::open(read_store(&arguments.archive).await?).await.map_err(Failure::failed)?;
         verifying::verify(&archive, request).await.map_err(Failure::failed)
     })?;
     let text = if arguments.json {
@@ -104,7 +105,9 @@ pub(super) fn open(arguments: OpenArguments) -> Outcome {
     let time = |text: Option<String>| {
         let utc = |t: String| {
             let ms = crate::text::parse_rfc3339(&t);
-            ms.map(crate::text::rfc3339).ok_or_else(|| Failure::Usage(format!("{t:?} is no time; write 2026-11-22T10:00:00Z")))
+            ms.map(crate::text::rfc3339).ok_or_else(|| {
+                Failure::Usage(format!("{t:?} is no time; write 2026-11-22T10:00:00Z"))
+            })
         };
         text.map(utc).transpose()
     };
@@ -121,7 +124,8 @@ pub(super) fn open(arguments: OpenArguments) -> Outcome {
         dedupe: arguments.dedupe,
     };
     let result = runtime()?.block_on(async {
-        let archive = Archive::open(read_store(&arguments.archive).await?).await.map_err(Failure::failed)?;
+        let archive =
+            Archive::open(read_store(&arguments.archive).await?).await.map_err(Failure::failed)?;
         let mut out = BufWriter::with_capacity(1 << 16, std::io::stdout().lock());
         Ok(opening::open(&archive, request, &mut out).await)
     })?;
@@ -141,11 +145,13 @@ pub(super) fn open(arguments: OpenArguments) -> Outcome {
 }
 
 fn read(path: &Path) -> Result<String, Failure> {
-    std::fs::read_to_string(path).map_err(|e| Failure::Usage(format!("failed to read {}: {e}", path.display())))
+    std::fs::read_to_string(path)
+        .map_err(|e| Failure::Usage(format!("failed to read {}: {e}", path.display())))
 }
 
 fn public_key(path: &Path) -> Result<VerifyingKey, Failure> {
-    VerifyingKey::from_pem(&read(path)?).map_err(|e| Failure::Usage(format!("{}: {e}", path.display())))
+    VerifyingKey::from_pem(&read(path)?)
+        .map_err(|e| Failure::Usage(format!("{}: {e}", path.display())))
 }
 
 /// Private keys: RSA in PEM, or a shared AES key as one line of base64, whose
@@ -168,7 +174,10 @@ async fn read_store(text: &str) -> Result<Store, Failure> {
     match Location::parse(text).map_err(Failure::usage)? {
         Location::Dir(path) => {
             if !path.is_dir() {
-                return Err(Failure::Failed(format!("failed to read {}: there is no such directory", path.display())));
+                return Err(Failure::Failed(format!(
+                    "failed to read {}: there is no such directory",
+                    path.display()
+                )));
             }
             let disk: SharedDisk = Arc::new(RealDisk);
             DirStore::open(disk, &path).map(Store::Dir).map_err(Failure::failed)
@@ -185,7 +194,10 @@ async fn read_store(text: &str) -> Result<Store, Failure> {
 }
 
 /// The archive that a sink is configured with.
-pub(super) async fn sink_store(archive: &config::Archive, disk: &SharedDisk) -> Result<Store, AssembleError> {
+pub(super) async fn sink_store(
+    archive: &config::Archive,
+    disk: &SharedDisk,
+) -> Result<Store, AssembleError> {
     let failed = |e: &dyn std::fmt::Display| AssembleError::Failed(e.to_string());
     match archive {
         config::Archive::Directory(path) => {
@@ -195,7 +207,9 @@ pub(super) async fn sink_store(archive: &config::Archive, disk: &SharedDisk) -> 
             let mut options = S3Options::new(&s3.bucket, &s3.prefix);
             options.region.clone_from(&s3.region);
             if let Some(endpoint) = &s3.endpoint {
-                options.endpoint = Some(Endpoint::parse(endpoint).map_err(|e| AssembleError::Config(e.to_string()))?);
+                options.endpoint = Some(
+                    Endpoint::parse(endpoint).map_err(|e| AssembleError::Config(e.to_string()))?,
+                );
             }
             options.path_style = Some(s3.path_style);
             options.checksums = match s3.checksums {
@@ -212,9 +226,14 @@ pub(super) async fn sink_store(archive: &config::Archive, disk: &SharedDisk) -> 
 
 fn fixed(credentials: &config::Credentials) -> Result<FixedCredentials, AssembleError> {
     let load = |reference: &config::SecretRef| {
-        let secret = reference.load(&environment).map_err(|e| AssembleError::Config(e.to_string()))?;
+        let secret =
+            reference.load(&environment).map_err(|e| AssembleError::Config(e.to_string()))?;
         let text = secret.text().map(|t| t.trim().to_owned());
         text.ok_or_else(|| AssembleError::Config(format!("{reference} is not text")))
     };
-    Ok(FixedCredentials::new(&load(&credentials.access_key)?, &load(&credentials.secret_key)?, None))
+    Ok(FixedCredentials::new(
+        &load(&credentials.access_key)?,
+        &load(&credentials.secret_key)?,
+        None,
+    ))
 }

@@ -3,7 +3,7 @@
 
 use crate::config::{self, Config, JournalKey as KeySource, SecretRef};
 use crate::decode;
-use crate::disk::{Disk as _, RealDisk, SharedDisk};
+use crate::disk::{RealDisk, SharedDisk};
 use crate::journal::{self, Journal, JournalKey};
 use crate::pipeline::{Pipeline, SourceTail};
 use crate::redact::{Policy, Profile, Redactor};
@@ -14,7 +14,7 @@ use crate::sink::archive::{ArchiveSink, Backup};
 use crate::sink::cursor::Cursors;
 use crate::store::{ObjectMeta, Store};
 use crate::tail::{StartAt, SystemClock, TailOptions, Tailer};
-use sealtail_seal::keys::{self, SigningKey};
+use sealtail_seal::keys::{self, Secret, SigningKey};
 use sealtail_seal::layout::Layout;
 use sealtail_seal::message::Recipient;
 use std::collections::BTreeMap;
@@ -57,26 +57,38 @@ pub(super) async fn assemble(config: &Config) -> Result<Parts, AssembleError> {
         segment_bytes: config.journal.segment_bytes().bytes(),
     };
     let journal_failed = failed("open the journal: ");
-    disk.create_dir_all(&config.journal.path)
-        .map_err(|e| journal_failed(&format!("cannot make {}: {e}", config.journal.path.display())))?;
+    disk.create_dir_all(&config.journal.path).map_err(|e| {
+        journal_failed(&format!("cannot make {}: {e}", config.journal.path.display()))
+    })?;
     let key = journal_key(config)?;
     let journal = Journal::open(Arc::clone(&disk), options, &key, config.origin.as_str(), now)
         .map_err(|e| journal_failed(&e))?;
     let id = journal.id().clone();
-    let outbox = Outbox::open(Arc::clone(&disk), config.journal.path.join("outbox"), journal.handle())
-        .map_err(|e| failed("")(&e))?;
+    let outbox =
+        Outbox::open(Arc::clone(&disk), config.journal.path.join("outbox"), journal.handle())
+            .map_err(|e| failed("")(&e))?;
     let outbox = Arc::new(outbox);
-    let cursors = Cursors::open(Arc::clone(&disk), config.journal.path.join("cursors")).map_err(|e| failed("")(&e))?;
+    let cursors = Cursors::open(Arc::clone(&disk), config.journal.path.join("cursors"))
+        .map_err(|e| failed("")(&e))?;
     let layout = Layout::new(&id.origin, &id.incarnation).map_err(config_error)?;
     let sinks = sinks(config, stores, &outbox, &cursors, &layout)?;
-    let sealer = Sealer::open(sealer_options(config, recipients, signing_key), id.clone(), Arc::clone(&outbox), journal.handle(), now)
-        .map_err(|e| failed("")(&e))?;
+    let sealer = Sealer::open(
+        sealer_options(config, recipients, signing_key),
+        id.clone(),
+        Arc::clone(&outbox),
+        journal.handle(),
+        now,
+    )
+    .map_err(|e| failed("")(&e))?;
 
     let redactor = Redactor::new(policy(config), &token_key);
     let tails = tails(config, &journal, &file_id_key(&token_key), &id.incarnation)?;
     tracing::info!(
-        origin = id.origin, incarnation = id.incarnation, next = journal.end().0,
-        "sealtail {} starts", env!("CARGO_PKG_VERSION")
+        origin = id.origin,
+        incarnation = id.incarnation,
+        next = journal.end().0,
+        "sealtail {} starts",
+        env!("CARGO_PKG_VERSION")
     );
     Ok(Parts { pipeline: Pipeline::new(tails, redactor, journal), sealer, outbox, sinks })
 }
@@ -87,8 +99,9 @@ pub(super) fn journal_key(config: &Config) -> Result<JournalKey, AssembleError> 
         && !path.exists()
     {
         let secret = keys::random_secret().map_err(config_error)?;
-        crate::disk::replace(&RealDisk, path, keys::secret_to_text(&secret).as_bytes())
-            .map_err(|e| AssembleError::Failed(format!("failed to write {}: {e}", path.display())))?;
+        crate::disk::replace(&RealDisk, path, keys::secret_to_text(&secret).as_bytes()).map_err(
+            |e| AssembleError::Failed(format!("failed to write {}: {e}", path.display())),
+        )?;
         tracing::warn!(
             path = %path.display(),
             "made a journal key beside the journal: it protects copies of the journal, not the volume \
@@ -98,16 +111,18 @@ pub(super) fn journal_key(config: &Config) -> Result<JournalKey, AssembleError> 
     Ok(JournalKey::new(*secret(&config.journal.key.reference())?))
 }
 
-fn secret(reference: &SecretRef) -> Result<Zeroizing<[u8; 32]>, AssembleError> {
+fn secret(reference: &SecretRef) -> Result<Secret, AssembleError> {
     let loaded = reference.load(&super::environment).map_err(config_error)?;
-    let text = loaded.text().ok_or_else(|| AssembleError::Config(format!("{reference} is not text")))?;
+    let text =
+        loaded.text().ok_or_else(|| AssembleError::Config(format!("{reference} is not text")))?;
     keys::secret_from_text(text).map_err(|e| AssembleError::Config(format!("{reference}: {e}")))
 }
 
 fn signing_key(config: &Config) -> Result<SigningKey, AssembleError> {
     let reference = &config.seal.signing_key;
     let loaded = reference.load(&super::environment).map_err(config_error)?;
-    let text = loaded.text().ok_or_else(|| AssembleError::Config(format!("{reference} is not text")))?;
+    let text =
+        loaded.text().ok_or_else(|| AssembleError::Config(format!("{reference} is not text")))?;
     SigningKey::from_pem(text).map_err(|e| AssembleError::Config(format!("{reference}: {e}")))
 }
 
@@ -116,7 +131,8 @@ fn recipient(recipient: &config::Recipient) -> Result<Recipient, AssembleError> 
         config::Recipient::Rsa(path) => {
             let text = std::fs::read_to_string(path)
                 .map_err(|e| AssembleError::Config(format!("{}: {e}", path.display())))?;
-            Recipient::rsa(&text).map_err(|e| AssembleError::Config(format!("{}: {e}", path.display())))
+            Recipient::rsa(&text)
+                .map_err(|e| AssembleError::Config(format!("{}: {e}", path.display())))
         }
         config::Recipient::Aes { name, key } => Ok(Recipient::aes(name, *secret(key)?)),
     }
@@ -135,7 +151,11 @@ fn policy(config: &Config) -> Policy {
     }
 }
 
-fn sealer_options(config: &Config, recipients: Vec<Recipient>, signing_key: SigningKey) -> sealer::Options {
+fn sealer_options(
+    config: &Config,
+    recipients: Vec<Recipient>,
+    signing_key: SigningKey,
+) -> sealer::Options {
     let ms = |d: std::time::Duration| u64::try_from(d.as_millis()).unwrap_or(u64::MAX);
     let seal = &config.seal;
     sealer::Options {
@@ -182,8 +202,15 @@ fn sinks(
     let mut places = BTreeMap::new();
     for (sink, store) in config.sinks.iter().zip(stores) {
         let name = sink.name.as_str().to_owned();
-        let sink = ArchiveSink::new(name, store, Arc::clone(outbox), cursors.clone(), meta.clone(), backup.clone())
-            .map_err(|e| cursor_failed(&e))?;
+        let sink = ArchiveSink::new(
+            name,
+            store,
+            Arc::clone(outbox),
+            cursors.clone(),
+            meta.clone(),
+            backup.clone(),
+        )
+        .map_err(|e| cursor_failed(&e))?;
         places.insert(sink.name().to_owned(), sink.next_leaf());
         sinks.push(sink);
     }
@@ -193,7 +220,8 @@ fn sinks(
         }
         let next = cursors.load(&name).map_err(|e| cursor_failed(&e))?.unwrap_or(0);
         tracing::warn!(
-            sink = name, next,
+            sink = name,
+            next,
             "this sink is not in the configuration any more and holds the outbox; \
              `sealtail forget-sink` lets it go"
         );
@@ -204,7 +232,12 @@ fn sinks(
     Ok(sinks)
 }
 
-fn tails(config: &Config, journal: &Journal, key: &[u8; 32], incarnation: &str) -> Result<Vec<SourceTail>, AssembleError> {
+fn tails(
+    config: &Config,
+    journal: &Journal,
+    key: &[u8; 32],
+    incarnation: &str,
+) -> Result<Vec<SourceTail>, AssembleError> {
     let mut own = Vec::new();
     for fd in ["/proc/self/fd/1", "/proc/self/fd/2"] {
         if let Ok(meta) = std::fs::metadata(fd)
@@ -215,7 +248,8 @@ fn tails(config: &Config, journal: &Journal, key: &[u8; 32], incarnation: &str) 
     }
     let mut tails = Vec::new();
     for (i, source) in config.sources.iter().enumerate() {
-        let texts = |patterns: &[config::Pattern]| patterns.iter().map(|p| p.as_str().to_owned()).collect();
+        let texts =
+            |patterns: &[config::Pattern]| patterns.iter().map(|p| p.as_str().to_owned()).collect();
         let options = TailOptions {
             include: texts(&source.include),
             exclude: texts(&source.exclude),
@@ -232,16 +266,20 @@ fn tails(config: &Config, journal: &Journal, key: &[u8; 32], incarnation: &str) 
             },
             max_line: usize::try_from(source.max_line.bytes()).unwrap_or(usize::MAX),
             partial_wait: source.partial_wait,
-            max_held: usize::try_from(config.limits.joiners.bytes()).unwrap_or(usize::MAX) / config.sources.len(),
+            max_held: usize::try_from(config.limits.joiners.bytes()).unwrap_or(usize::MAX)
+                / config.sources.len(),
             own: own.clone(),
             // The first line of our own log names the incarnation.
             own_marker: Some(incarnation.to_owned()),
             ..TailOptions::default()
         };
         let tag = SourceTail::tag(&options.include);
-        let resume = SourceTail::positions(journal, tag, i == 0, &config.sources.iter().map(|s| {
-            SourceTail::tag(&texts(&s.include))
-        }).collect::<Vec<_>>());
+        let resume = SourceTail::positions(
+            journal,
+            tag,
+            i == 0,
+            &config.sources.iter().map(|s| SourceTail::tag(&texts(&s.include))).collect::<Vec<_>>(),
+        );
         let tailer = Tailer::new(options, key, resume.into_iter(), Box::new(SystemClock::start()))
             .map_err(config_error)?;
         tails.push(SourceTail { tailer, tag });
@@ -253,7 +291,8 @@ fn tails(config: &Config, journal: &Journal, key: &[u8; 32], incarnation: &str) 
 /// every incarnation.
 fn file_id_key(token_key: &[u8; 32]) -> Zeroizing<[u8; 32]> {
     let mut key = Zeroizing::new([0; 32]);
-    let expanded = hkdf::Hkdf::<sha2::Sha256>::new(None, token_key).expand(b"sealtail/file-id/v1", key.as_mut_slice());
+    let expanded = hkdf::Hkdf::<sha2::Sha256>::new(None, token_key)
+        .expand(b"sealtail/file-id/v1", key.as_mut_slice());
     debug_assert!(expanded.is_ok(), "32 bytes are within HKDF's limit");
     key
 }

@@ -1,7 +1,7 @@
 //! `sealtail journal …` and `sealtail forget-sink`.
 
 use super::{ConfigFile, Failure, Outcome, assemble, load, print, tell};
-use crate::disk::{Disk as _, RealDisk, SharedDisk};
+use crate::disk::{RealDisk, SharedDisk};
 use crate::journal::{Options, Seq, repair};
 use crate::sealer::entry::EntryHead;
 use crate::sink::cursor::Cursors;
@@ -39,13 +39,18 @@ fn status(file: &ConfigFile) -> Outcome {
     let folder = |name: &str| {
         let folder = path.join(name);
         let names = disk.list(&folder).unwrap_or_default();
-        let bytes: u64 = names.iter().filter_map(|n| std::fs::metadata(folder.join(n)).ok()).map(|m| m.len()).sum();
+        let bytes: u64 = names
+            .iter()
+            .filter_map(|n| std::fs::metadata(folder.join(n)).ok())
+            .map(|m| m.len())
+            .sum();
         (names.len(), bytes)
     };
     let (segments, segment_bytes) = folder("segments");
     let (entries, entry_bytes) = folder("outbox");
     let (damaged, _) = folder("quarantine");
-    let cursors = Cursors::open(Arc::clone(&disk), path.join("cursors")).map_err(Failure::failed)?;
+    let cursors =
+        Cursors::open(Arc::clone(&disk), path.join("cursors")).map_err(Failure::failed)?;
     let mut text = format!(
         "journal    {}\nsegments   {segments}, {segment_bytes} bytes allocated\noutbox     {entries} entries, {entry_bytes} bytes\nquarantine {damaged} segments\n",
         path.display()
@@ -53,7 +58,11 @@ fn status(file: &ConfigFile) -> Outcome {
     for name in cursors.names().map_err(Failure::failed)? {
         let next = cursors.load(&name).map_err(Failure::failed)?.unwrap_or(0);
         let known = config.sinks.iter().any(|s| s.name.as_str() == name);
-        let note = if known { "" } else { "  (not in the configuration: it holds the outbox; sealtail forget-sink)" };
+        let note = if known {
+            ""
+        } else {
+            "  (not in the configuration: it holds the outbox; sealtail forget-sink)"
+        };
         text.push_str(&format!("sink       {name}: next leaf {next}{note}\n"));
     }
     print(&text)
@@ -69,14 +78,17 @@ fn repair_journal(file: &ConfigFile) -> Outcome {
     };
     let key = assemble::journal_key(&config).map_err(Failure::usage)?;
     let shipped = newest_entry(&disk, &config.journal.path).map_or(Seq(0), |head| head.cursor);
-    let repaired = repair::repair(&disk, &options, &key, shipped, crate::run::now_ms()).map_err(Failure::failed)?;
+    let repaired = repair::repair(&disk, &options, &key, shipped, crate::run::now_ms())
+        .map_err(Failure::failed)?;
     if repaired.is_empty() {
         tell("nothing is damaged (a torn end is cut at the next start)");
     }
     for one in repaired {
         tell(&format!("{} is kept; {} records saved", one.quarantined.display(), one.saved));
         for (first, count) in one.lost {
-            tell(&format!("  lost: {count} records from number {first}; the next start signs a gap for them"));
+            tell(&format!(
+                "  lost: {count} records from number {first}; the next start signs a gap for them"
+            ));
         }
     }
     Ok(ExitCode::SUCCESS)
@@ -94,15 +106,23 @@ pub(super) fn forget_sink(arguments: &ForgetArguments) -> Outcome {
     let config = load(&arguments.file)?;
     let name = &arguments.name;
     if config.sinks.iter().any(|s| s.name.as_str() == name) {
-        return Err(Failure::Usage(format!("{name} is still in the configuration: remove it there first")));
+        return Err(Failure::Usage(format!(
+            "{name} is still in the configuration: remove it there first"
+        )));
     }
     let disk: SharedDisk = Arc::new(RealDisk);
     let _lock = disk.lock(&config.journal.path.join("lock")).map_err(|e| {
-        Failure::failed(format!("failed to lock {}: {e}; stop the agent first", config.journal.path.display()))
+        Failure::failed(format!(
+            "failed to lock {}: {e}; stop the agent first",
+            config.journal.path.display()
+        ))
     })?;
-    let cursors = Cursors::open(disk, config.journal.path.join("cursors")).map_err(Failure::failed)?;
+    let cursors =
+        Cursors::open(disk, config.journal.path.join("cursors")).map_err(Failure::failed)?;
     if cursors.forget(name).map_err(Failure::failed)? {
-        tell(&format!("{name} is forgotten; what only it was waiting for is removed at the next start"));
+        tell(&format!(
+            "{name} is forgotten; what only it was waiting for is removed at the next start"
+        ));
         Ok(ExitCode::SUCCESS)
     } else {
         let known = cursors.names().map_err(Failure::failed)?.join(", ");

@@ -1,9 +1,10 @@
 //! `sealtail keygen DIR`.
 
 use super::{Failure, Outcome, tell};
-use crate::keygen;
+use crate::disk::RealDisk;
+use crate::keygen::{self, KeyMaterial};
 use clap::Args;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 #[derive(Debug, Args)]
@@ -13,7 +14,7 @@ pub(super) struct Arguments {
 }
 
 pub(super) fn keygen(arguments: &Arguments) -> Outcome {
-    keygen::keygen(&arguments.directory).map_err(Failure::failed)?;
+    make(&arguments.directory)?;
     tell(&format!(
         "made in {}:\n\
          \x20 signing.key      signs checkpoints; stays with the agent\n\
@@ -25,4 +26,12 @@ pub(super) fn keygen(arguments: &Arguments) -> Outcome {
         arguments.directory.display()
     ));
     Ok(ExitCode::SUCCESS)
+}
+
+/// Makes all keys in a folder.
+pub(super) fn make(folder: &Path) -> Result<(), Failure> {
+    let failed = |e: &dyn std::fmt::Display| Failure::Failed(format!("failed to make keys: {e}"));
+    let folder = std::path::absolute(folder).map_err(|e| failed(&e))?;
+    keygen::keygen(&RealDisk, &folder, KeyMaterial::generate).map_err(|e| failed(&e))?;
+    Ok(())
 }

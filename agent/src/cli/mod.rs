@@ -124,7 +124,9 @@ fn environment(name: &str) -> Option<String> {
 fn print(text: &str) -> Outcome {
     let mut out = std::io::stdout().lock();
     match out.write_all(text.trim_end().as_bytes()).and_then(|()| out.write_all(b"\n")) {
-        Err(e) if e.kind() != std::io::ErrorKind::BrokenPipe => Err(Failure::failed(format!("failed to write to stdout: {e}"))),
+        Err(e) if e.kind() != std::io::ErrorKind::BrokenPipe => {
+            Err(Failure::failed(format!("failed to write to stdout: {e}")))
+        }
         _ => Ok(ExitCode::SUCCESS),
     }
 }

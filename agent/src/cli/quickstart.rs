@@ -1,8 +1,7 @@
 //! `sealtail quickstart`: the main job on real input, with nothing configured.
 
-use super::{Failure, Outcome, environment, log, print, run, tell};
+use super::{Failure, Outcome, environment, keygen, log, print, run, tell};
 use crate::config;
-use crate::keygen;
 use crate::run::Mode;
 use clap::Args;
 use std::path::{Path, PathBuf};
@@ -23,7 +22,9 @@ pub(super) struct Arguments {
 }
 
 pub(super) fn quickstart(arguments: &Arguments) -> Outcome {
-    let absolute = |path: &Path| std::path::absolute(path).map_err(|e| Failure::failed(format!("{}: {e}", path.display())));
+    let absolute = |path: &Path| {
+        std::path::absolute(path).map_err(|e| Failure::failed(format!("{}: {e}", path.display())))
+    };
     let samples = absolute(&arguments.samples)?;
     if !samples.is_dir() {
         return Err(Failure::Usage(format!(
@@ -32,11 +33,15 @@ pub(super) fn quickstart(arguments: &Arguments) -> Outcome {
         )));
     }
     let parent = absolute(&arguments.out)?;
-    let Some(folder) = (1..10_000_u32).map(|n| parent.join(n.to_string())).find(|f| !f.exists()) else {
-        return Err(Failure::Usage(format!("{} is full of earlier runs: remove it", parent.display())));
+    let Some(folder) = (1..10_000_u32).map(|n| parent.join(n.to_string())).find(|f| !f.exists())
+    else {
+        return Err(Failure::Usage(format!(
+            "{} is full of earlier runs: remove it",
+            parent.display()
+        )));
     };
     let keys = folder.join("keys");
-    keygen::keygen(&keys).map_err(Failure::failed)?;
+    keygen::make(&keys)?;
     let env = |name: &str| match name {
         "SAMPLES" => Some(samples.display().to_string()),
         "QUICKSTART" => Some(folder.display().to_string()),

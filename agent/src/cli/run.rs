@@ -29,7 +29,11 @@ pub(super) fn run(arguments: &Arguments) -> Outcome {
     let config = load(&arguments.file)?;
     log::init(config.log);
     require_keys(&config)?;
-    let mode = Mode { once: arguments.once, timeout: Duration::from_secs(arguments.timeout), grace: GRACE };
+    let mode = Mode {
+        once: arguments.once,
+        timeout: Duration::from_secs(arguments.timeout),
+        grace: GRACE,
+    };
     let ended = go(&config, mode)?;
     let verify = how_to_verify(&config);
     conclude(&ended, &verify)
@@ -51,7 +55,10 @@ pub(super) fn go(config: &Config, mode: Mode) -> Result<Ended, Failure> {
 pub(super) fn conclude(ended: &Ended, verify: &[String]) -> Outcome {
     let mut text = format!("done\n{}", ended.summary);
     if ended.waiting > 0 {
-        text.push_str(&format!("  waiting   {} leaves in the outbox, sent after the next start\n", ended.waiting));
+        text.push_str(&format!(
+            "  waiting   {} leaves in the outbox, sent after the next start\n",
+            ended.waiting
+        ));
     }
     if !verify.is_empty() {
         text.push_str("  verify    ");
@@ -71,8 +78,12 @@ fn require_keys(config: &Config) -> Result<(), Failure> {
     let mut missing = Vec::new();
     for key in config.keys(&super::environment) {
         match key.state {
-            KeyState::Missing => missing.push(format!("  {} ({}) is not there", key.path, key.reference)),
-            KeyState::Unreadable(why) => missing.push(format!("  {} ({}): {why}", key.path, key.reference)),
+            KeyState::Missing => {
+                missing.push(format!("  {} ({}) is not there", key.path, key.reference))
+            }
+            KeyState::Unusable(why) => {
+                missing.push(format!("  {} ({}): {why}", key.path, key.reference))
+            }
             KeyState::Open(mode) => complain(&format!(
                 "warning: {} ({}) can be read by others (mode {mode:o}); chmod 600 it",
                 key.path, key.reference
@@ -83,7 +94,8 @@ fn require_keys(config: &Config) -> Result<(), Failure> {
     if missing.is_empty() {
         return Ok(());
     }
-    let folder = config.seal.signing_key.path().and_then(Path::parent).unwrap_or(Path::new("/etc/sealtail"));
+    let folder =
+        config.seal.signing_key.path().and_then(Path::parent).unwrap_or(Path::new("/etc/sealtail"));
     Err(Failure::Usage(format!(
         "keys are missing:\n{}\nmake all of them with: sealtail keygen {}",
         missing.join("\n"),

@@ -1,7 +1,7 @@
 //! `limits` and what follows from them: how the memory is dealt out.
 
 use super::convert::Check;
-use super::quantity::{RawSize, Size};
+use super::quantity::{RawSize, Size, about};
 use super::seal::Codec;
 use super::sources::FileSource;
 use schemars::JsonSchema;
@@ -84,7 +84,11 @@ impl RawLimits {
 fn parts(limits: &Limits) -> String {
     format!(
         "read buffer {}, joiners {}, journal block {}, seal {}, upload {}",
-        limits.read_buffer, limits.joiners, limits.journal_block, limits.seal, limits.upload
+        about(limits.read_buffer),
+        about(limits.joiners),
+        about(limits.journal_block),
+        about(limits.seal),
+        about(limits.upload)
     )
 }
 

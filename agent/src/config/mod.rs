@@ -7,11 +7,11 @@
 //! It refuses: unknown keys, options that this version does not honour, values
 //! out of bounds, secrets in the text, YAML's stranger features.
 //!
-//! The way of a document: [`tree`] reads it with its places, [`env`] substitutes
-//! variables, [`governance`] and [`merge`] lay it over the defaults, [`structure`]
-//! holds it against the schema of the raw twins, and each element ([`sources`],
-//! [`redact`], [`journal`], [`seal`], [`sinks`], [`limits`], [`log`]) turns its
-//! twin into its type. [`report`] is what `sealtail check` prints.
+//! The way of a document: `tree` reads it with its places, `env` substitutes
+//! variables, `governance` and `merge` lay it over the defaults, `structure`
+//! holds it against the schema of the raw twins, and each element (`sources`,
+//! `redact`, `journal`, `seal`, `sinks`, `limits`, `log`) turns its
+//! twin into its type. `keys` tries the keys, `report` is what `sealtail check` prints.
 
 mod convert;
 mod document;
@@ -20,6 +20,7 @@ mod env;
 mod error;
 mod governance;
 mod journal;
+mod keys;
 mod limits;
 mod log;
 mod merge;
@@ -44,12 +45,13 @@ pub use env::Env;
 pub use error::{ConfigErrors, Problem};
 pub use governance::Governance;
 pub use journal::{Journal, JournalKey};
+pub use keys::{KeyKind, KeyState, KeyUse};
 pub use limits::Limits;
 pub use log::{Log, LogFormat, LogLevel};
 pub use origin::Origin;
 pub use quantity::Size;
 pub use redact::{Profile, Redact};
-pub use report::{KeyState, KeyUse, render_check};
+pub use report::render_check;
 pub use schema::schema;
 pub use seal::{Batch, Codec, Recipient, Seal};
 pub use secret::{Secret, SecretError, SecretRef};

@@ -45,6 +45,16 @@ impl fmt::Display for Size {
     }
 }
 
+/// A size for a sentence: `1.25MiB`.
+pub(super) fn about(size: Size) -> String {
+    const MIB: u64 = 1 << 20;
+    let (whole, hundredths) = (size.0 / MIB, size.0 % MIB * 100 / MIB);
+    match (whole, hundredths) {
+        (0, _) | (_, 0) => size.to_string(),
+        (whole, part) => format!("{}MiB", format!("{whole}.{part:02}").trim_end_matches('0')),
+    }
+}
+
 /// A size as it stands in the file, not read yet.
 #[derive(Debug, Deserialize, schemars::JsonSchema)]
 #[serde(transparent)]
@@ -164,6 +174,15 @@ mod tests {
     fn sizes_are_shown_without_fractions() {
         for text in ["16MiB", "1GiB", "1KiB", "0B", "1500B", "1025KiB"] {
             assert_eq!(size(text).unwrap().to_string(), text);
+        }
+        for (text, spoken) in [
+            ("1280KiB", "1.25MiB"),
+            ("32MiB", "32MiB"),
+            ("512KiB", "512KiB"),
+            ("2GiB", "2GiB"),
+            ("1074KiB", "1.04MiB"),
+        ] {
+            assert_eq!(about(size(text).unwrap()), spoken);
         }
     }
 }

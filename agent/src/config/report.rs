@@ -5,102 +5,12 @@ use super::document::Config;
 use super::env::Env;
 use super::governance::Governance;
 use super::journal::JournalKey;
-use super::quantity::spoken;
-use super::seal::{Codec, Recipient};
-use super::secret::SecretRef;
+use super::keys::{KeyState, KeyUse};
+use super::quantity::{about, spoken};
+use super::seal::Codec;
 use super::sinks::Archive;
 use std::fmt::Write as _;
-use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
-
-/// A key that the configuration needs, and whether it is there.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct KeyUse {
-    /// Which value names it, such as `seal.signing_key`.
-    pub path: String,
-    /// Where it is.
-    pub reference: SecretRef,
-    /// Whether nobody else may read it.
-    pub private: bool,
-    /// Whether it is there.
-    pub state: KeyState,
-}
-
-/// Whether a key is there.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum KeyState {
-    /// It is there.
-    Present,
-    /// It is private, and others than its owner and group can read it; with its mode.
-    Open(u32),
-    /// It is not there.
-    Missing,
-    /// It cannot be read; what the system said.
-    Unreadable(String),
-    /// It will be made at the first start.
-    MadeAtStart,
-}
-
-impl Config {
-    /// The keys that this configuration needs, as they are now. `run` refuses
-    /// to start when one is [`KeyState::Missing`]. Credentials of sinks included.
-    #[must_use]
-    pub fn keys(&self, env: &Env<'_>) -> Vec<KeyUse> {
-        let mut keys = Vec::new();
-        let mut key = |path: String, reference: SecretRef, private: bool| {
-            let state = state(&reference, private, env);
-            keys.push(KeyUse { path, reference, private, state });
-        };
-        key("redact.token_key".into(), self.redact.token_key.clone(), true);
-        key("journal.key".into(), self.journal.key.reference(), true);
-        key("seal.signing_key".into(), self.seal.signing_key.clone(), true);
-        for (n, recipient) in self.seal.recipients.iter().enumerate() {
-            let path = format!("seal.recipients[{n}]");
-            match recipient {
-                Recipient::Rsa(file) => {
-                    key(format!("{path}.rsa"), SecretRef::File(file.clone()), false);
-                }
-                Recipient::Aes { key: reference, .. } => {
-                    key(format!("{path}.aes"), reference.clone(), true);
-                }
-            }
-        }
-        for (n, sink) in self.sinks.iter().enumerate() {
-            if let Archive::S3(s3) = &sink.archive
-                && let Some(c) = &s3.credentials
-            {
-                key(format!("sinks[{n}].credentials.access_key"), c.access_key.clone(), true);
-                key(format!("sinks[{n}].credentials.secret_key"), c.secret_key.clone(), true);
-            }
-        }
-        if matches!(self.journal.key, JournalKey::Beside(_)) {
-            for key in keys.iter_mut().filter(|k| k.path == "journal.key") {
-                if key.state == KeyState::Missing {
-                    key.state = KeyState::MadeAtStart;
-                }
-            }
-        }
-        keys
-    }
-}
-
-fn state(reference: &SecretRef, private: bool, env: &Env<'_>) -> KeyState {
-    let path = match reference {
-        SecretRef::File(path) => path,
-        SecretRef::Env(name) => {
-            return if env(name).is_some() { KeyState::Present } else { KeyState::Missing };
-        }
-    };
-    match std::fs::File::open(path).and_then(|f| f.metadata()) {
-        Ok(data) if data.is_dir() => KeyState::Unreadable("it is a folder".into()),
-        Ok(data) if private && data.permissions().mode() & 0o007 != 0 => {
-            KeyState::Open(data.permissions().mode() & 0o777)
-        }
-        Ok(_) => KeyState::Present,
-        Err(e) if e.kind() == std::io::ErrorKind::NotFound => KeyState::Missing,
-        Err(e) => KeyState::Unreadable(e.to_string()),
-    }
-}
 
 /// What `sealtail check` prints. The text before the first comment after the
 /// document is YAML that means the same when it is read again; all that follows
@@ -140,12 +50,12 @@ fn memory(config: &Config) -> Vec<String> {
             "At most {} in buffers (limits.memory), and the program itself (at most 16MiB):",
             l.memory
         ),
-        format!("{} to read (a chunk of 256KiB and the longest line),", l.read_buffer),
-        format!("{} for partial and multi-line lines of all files together,", l.joiners),
-        format!("{} for the journal block that is being filled,", l.journal_block),
-        format!("{} to compress and seal (batches are streamed to disk, not held),", l.seal),
-        format!("{} to upload (objects are streamed from disk),", l.upload),
-        format!("{} to spare.", l.spare()),
+        format!("{} to read (a chunk of 256KiB and the longest line),", about(l.read_buffer)),
+        format!("{} for partial and multi-line lines of all files together,", about(l.joiners)),
+        format!("{} for the journal block that is being filled,", about(l.journal_block)),
+        format!("{} to compress and seal (batches are streamed to disk, not held),", about(l.seal)),
+        format!("{} to upload (objects are streamed from disk),", about(l.upload)),
+        format!("{} to spare.", about(l.spare())),
     ]
 }
 
@@ -276,8 +186,8 @@ fn key_line(key: &KeyUse) -> String {
             format!("is there, but anybody can read it (mode {mode:04o}): chmod 0600")
         }
         KeyState::Missing => "is MISSING".into(),
-        KeyState::Unreadable(why) => format!("cannot be read: {why}"),
         KeyState::MadeAtStart => "is made at the first start".into(),
+        KeyState::Unusable(why) => format!("is UNUSABLE: {why}"),
     };
     format!("{}: {} {state}", key.path, key.reference)
 }

@@ -101,7 +101,7 @@ fn describe_defaults(schema: &mut Value, defaults: &Value) {
     };
     for (key, default) in defaults {
         let property = &mut schema["properties"][key];
-        if default.is_object() {
+        if default.is_object() && property.get("x-secret").is_none() {
             describe_defaults(property, default);
         } else {
             property["default"] = default.clone();

@@ -62,8 +62,15 @@ impl Checker<'_> {
             (Some("string"), Kind::Scalar(scalar)) => match scalar.as_text() {
                 Some(text) => Some(text.into()),
                 None => {
-                    let hint = format!("put it in quotes: \"{}\"", scalar.shown());
-                    self.problems.add(node.pos, path, "has to be text", Some(hint));
+                    let shown = scalar.shown();
+                    let (what, hint) = match schema.get("pattern") {
+                        Some(_) => (
+                            format!("`{shown}` has no unit"),
+                            format!("write it as in {}", wanted(schema)),
+                        ),
+                        None => ("has to be text".into(), format!("put it in quotes: \"{shown}\"")),
+                    };
+                    self.problems.add(node.pos, path, what, Some(hint));
                     None
                 }
             },

@@ -183,6 +183,7 @@ impl Node {
     }
 }
 
+#[derive(Clone, Copy)]
 enum Step<'a> {
     Key(&'a str),
     Item(usize),
@@ -341,7 +342,7 @@ impl Builder<'_> {
                             Some("keep one of the two".into()),
                         ),
                         None => {
-                            entries.push(Entry { key, pos, value: Node { pos: node.pos, kind } })
+                            entries.push(Entry { key, pos, value: Node { pos: node.pos, kind } });
                         }
                     }
                 }

@@ -127,7 +127,9 @@ impl<'a> Walk<'a> {
             Body::Start { next, .. } | Body::Alive { next, .. } | Body::End { next, .. } => {
                 (*next, *next)
             }
-            Body::Gap { missing: Missing::Source { seq }, .. } => (*seq, *seq),
+            Body::Gap { missing: Missing::Source { seq } | Missing::Span { seq, .. }, .. } => {
+                (*seq, *seq)
+            }
             Body::Key { .. } => (self.next, self.next),
         };
         if at != self.next {

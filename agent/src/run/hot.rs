@@ -14,13 +14,20 @@ pub(super) struct Done {
 
 /// Reads until told to drain and drained. With `once`, partial lines are given
 /// out at the end without waiting for their rest.
-pub(super) fn run(mut pipeline: Pipeline, phase: &watch::Receiver<Phase>, once: bool, live: &Live) -> Result<Done, String> {
+pub(super) fn run(
+    mut pipeline: Pipeline,
+    phase: &watch::Receiver<Phase>,
+    once: bool,
+    live: &Live,
+) -> Result<Done, String> {
     let fatal = |e: crate::journal::AppendError| {
         tracing::error!("failed to append to the journal: {e}");
         format!("append to the journal: {e}")
     };
     let started = crate::text::rfc3339(now_ms());
-    pipeline.note(|redactor, out| redactor.agent_start(&started, out));
+    pipeline.note(|redactor, out| {
+        redactor.agent_start(&started, &[("version", env!("CARGO_PKG_VERSION"))], out)
+    });
     loop {
         let step = pipeline.step(now_ms()).map_err(fatal)?;
         publish(&pipeline, live, matches!(step, Step::Blocked(_)));
@@ -48,7 +55,7 @@ pub(super) fn run(mut pipeline: Pipeline, phase: &watch::Receiver<Phase>, once: 
         }
     }
     let ended = crate::text::rfc3339(now_ms());
-    pipeline.note(|redactor, out| redactor.agent_end(&ended, out));
+    pipeline.note(|redactor, out| redactor.agent_end(&ended, &[], out));
     let mut tries = 0;
     while !pipeline.commit(now_ms()).map_err(fatal)? {
         // The journal is full: at the end of a service what is in the open

@@ -88,12 +88,14 @@ pub(crate) enum Phase {
 pub async fn run(parts: Parts, mode: Mode) -> Ended {
     let Parts { pipeline, sealer, outbox, sinks } = parts;
     let live = Arc::new(Live::default());
-    let (phase, phase_rx) = watch::channel(if mode.once { Phase::Draining } else { Phase::Running });
+    let (phase, phase_rx) =
+        watch::channel(if mode.once { Phase::Draining } else { Phase::Running });
     let (stop, stop_rx) = watch::channel(Stop::No);
     let (input_done, input_done_rx) = watch::channel(false);
 
     let signals = tokio::spawn(watch_signals(phase.clone(), pipeline.wakers()));
-    let progress = tokio::spawn(progress::show(Arc::clone(&live), Arc::clone(&outbox), stop_rx.clone()));
+    let progress =
+        tokio::spawn(progress::show(Arc::clone(&live), Arc::clone(&outbox), stop_rx.clone()));
     let mut senders = tokio::task::JoinSet::new();
     let mut counters = Vec::new();
     let mut states = Vec::new();
@@ -166,7 +168,10 @@ pub async fn run(parts: Parts, mode: Mode) -> Ended {
         }
     }
     if !in_time && mode.once {
-        failures.push(format!("ship everything within {:.0} s (--timeout)", mode.timeout.as_secs_f32()));
+        failures.push(format!(
+            "ship everything within {:.0} s (--timeout)",
+            mode.timeout.as_secs_f32()
+        ));
     }
     summary.add_sinks(&counters);
     Ended { summary, failures, waiting: outbox.waiting() }
@@ -178,7 +183,10 @@ async fn halted(states: &[(String, watch::Receiver<SinkState>)]) {
     for (_, state) in states {
         let mut state = state.clone();
         waits.spawn(async move {
-            let stuck = state.wait_for(|s| matches!(s, SinkState::Halted(_) | SinkState::Conflict(_))).await.is_ok();
+            let stuck = state
+                .wait_for(|s| matches!(s, SinkState::Halted(_) | SinkState::Conflict(_)))
+                .await
+                .is_ok();
             if !stuck {
                 std::future::pending::<()>().await;
             }
@@ -192,8 +200,12 @@ async fn halted(states: &[(String, watch::Receiver<SinkState>)]) {
 /// The first SIGTERM or SIGINT drains; the second ends the process at once.
 async fn watch_signals(phase: watch::Sender<Phase>, wakers: Vec<crate::tail::Waker>) {
     use tokio::signal::unix::{SignalKind, signal};
-    let (Ok(mut term), Ok(mut int)) = (signal(SignalKind::terminate()), signal(SignalKind::interrupt())) else {
-        tracing::error!("failed to listen for signals: SIGTERM will end the process without a drain");
+    let (Ok(mut term), Ok(mut int)) =
+        (signal(SignalKind::terminate()), signal(SignalKind::interrupt()))
+    else {
+        tracing::error!(
+            "failed to listen for signals: SIGTERM will end the process without a drain"
+        );
         return;
     };
     for first in [true, false] {
@@ -205,7 +217,9 @@ async fn watch_signals(phase: watch::Sender<Phase>, wakers: Vec<crate::tail::Wak
             tracing::warn!("second signal: ending now; what is not shipped stays in the journal");
             std::process::exit(1);
         }
-        tracing::info!("draining: reading to the end, sealing and shipping; a second signal ends at once");
+        tracing::info!(
+            "draining: reading to the end, sealing and shipping; a second signal ends at once"
+        );
         drop(sd_notify::notify(&[sd_notify::NotifyState::Stopping]));
         phase.send_replace(Phase::Draining);
         for waker in &wakers {
@@ -215,9 +229,13 @@ async fn watch_signals(phase: watch::Sender<Phase>, wakers: Vec<crate::tail::Wak
 }
 
 /// A named thread whose result can be awaited.
-fn spawn_thread<T: Send + 'static>(name: &str, work: impl FnOnce() -> T + Send + 'static) -> Thread<T> {
+fn spawn_thread<T: Send + 'static>(
+    name: &str,
+    work: impl FnOnce() -> T + Send + 'static,
+) -> Thread<T> {
     let (tx, rx) = tokio::sync::oneshot::channel();
-    let spawned = std::thread::Builder::new().name(name.to_owned()).spawn(move || drop(tx.send(work())));
+    let spawned =
+        std::thread::Builder::new().name(name.to_owned()).spawn(move || drop(tx.send(work())));
     (spawned.map(drop), rx)
 }
 

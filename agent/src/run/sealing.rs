@@ -6,7 +6,11 @@ use std::time::Duration;
 use tokio::sync::watch;
 
 /// Seals until the input has ended and all of it is sealed; then the `end` leaf.
-pub(super) fn run(mut sealer: Sealer, runtime: &tokio::runtime::Handle, mut input_done: watch::Receiver<bool>) -> Result<(), String> {
+pub(super) fn run(
+    mut sealer: Sealer,
+    runtime: &tokio::runtime::Handle,
+    mut input_done: watch::Receiver<bool>,
+) -> Result<(), String> {
     let failed = |e: SealError| {
         tracing::error!("failed to {e}");
         e.to_string()
@@ -34,7 +38,9 @@ pub(super) fn run(mut sealer: Sealer, runtime: &tokio::runtime::Handle, mut inpu
             }
             Step::Blocked => {
                 if !std::mem::replace(&mut warned, true) {
-                    tracing::warn!("the outbox is full (sinks behind, or no space); sealing waits, nothing is lost");
+                    tracing::warn!(
+                        "the outbox is full (sinks behind, or no space); sealing waits, nothing is lost"
+                    );
                 }
                 runtime.block_on(tokio::time::sleep(Duration::from_millis(200)));
             }

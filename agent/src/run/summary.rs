@@ -1,6 +1,7 @@
 //! What the agent did, in a few lines at the end.
 
 use crate::pipeline::Pipeline;
+use crate::redact::{Class, Event};
 use crate::sink::archive::Counters;
 use std::fmt;
 use std::sync::Arc;
@@ -24,18 +25,30 @@ impl Summary {
     #[must_use]
     pub fn of(pipeline: &Pipeline) -> Self {
         let stats = pipeline.redaction_stats();
-        let some = |(name, n): (&'static str, u64)| (n > 0).then_some((name, n));
         Self {
             totals: pipeline.totals(),
-            events: stats.events().filter_map(some).collect(),
-            redactions: stats.redactions().filter_map(some).collect(),
+            events: Event::ALL
+                .iter()
+                .map(|e| (e.name(), stats.event(*e)))
+                .filter(|(_, n)| *n > 0)
+                .collect(),
+            redactions: Class::ALL
+                .iter()
+                .map(|c| (c.name(), stats.class(*c)))
+                .filter(|(_, n)| *n > 0)
+                .collect(),
             sinks: Vec::new(),
         }
     }
 
     pub(super) fn add_sinks(&mut self, counters: &[(String, Arc<Counters>)]) {
         for (name, c) in counters {
-            self.sinks.push((name.clone(), c.objects.load(Relaxed), c.leaves.load(Relaxed), c.bytes.load(Relaxed)));
+            self.sinks.push((
+                name.clone(),
+                c.objects.load(Relaxed),
+                c.leaves.load(Relaxed),
+                c.bytes.load(Relaxed),
+            ));
         }
     }
 }

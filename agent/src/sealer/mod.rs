@@ -270,26 +270,30 @@ impl Sealer {
     /// Takes the next record into the batch, or makes the leaf that it needs.
     fn take(&mut self, now: u64) -> Result<Taken, SealError> {
         let open = self.batch.is_some();
-        let (seq, time, kind) = match self.reader.peek()? {
+        let (seq, time, missing) = match self.reader.peek()? {
             None => return Ok(Taken::Nothing),
             Some(Entry::Hole { first, count, time }) => {
                 if open {
                     self.cut(now)?;
                     return Ok(Taken::Leaf);
                 }
-                let leaf = self.gap_leaf(time, first, Some(count));
+                let missing = Missing::Records { first: first.0, count };
+                let leaf = self.leaf(Body::Gap { time: rfc3339(time), missing });
                 self.add(&leaf, None, After { cursor: first.plus(count), gap_named: false }, now)?;
                 self.reader.advance();
                 return Ok(Taken::Leaf);
             }
-            Some(Entry::Record { seq, time, kind, .. }) => (seq, time, kind),
+            Some(Entry::Record { seq, time, kind, body }) => {
+                let missing = (kind == Kind::Gap && !self.gap_named).then(|| missing(seq, body));
+                (seq, time, missing)
+            }
         };
-        if kind == Kind::Gap && !self.gap_named {
+        if let Some(missing) = missing {
             if open {
                 self.cut(now)?;
                 return Ok(Taken::Leaf);
             }
-            let leaf = self.gap_leaf(time, seq, None);
+            let leaf = self.leaf(Body::Gap { time: rfc3339(time), missing });
             self.add(&leaf, None, After { cursor: seq, gap_named: true }, now)?;
             return Ok(Taken::Leaf);
         }
@@ -403,6 +407,7 @@ impl Sealer {
             config: self.options.config_hash,
             next: self.cursor.0,
             previous: self.id.previous.clone(),
+            previous_checkpoint: None,
         });
         self.add(&leaf, None, self.unmoved(), now)
     }
@@ -419,16 +424,24 @@ impl Sealer {
     fn alive(&self, now: u64) -> Leaf {
         self.leaf(Body::Alive { time: rfc3339(now), next: self.cursor.0 })
     }
+}
 
-    /// `lost`: so many records from `seq` on are gone; otherwise the record at
-    /// `seq` tells what is missing of the source.
-    fn gap_leaf(&self, time: u64, seq: Seq, lost: Option<u64>) -> Leaf {
-        let missing = match lost {
-            Some(count) => Missing::Records { first: seq.0, count },
-            None => Missing::Source { seq: seq.0 },
-        };
-        self.leaf(Body::Gap { time: rfc3339(time), missing })
+/// What a gap record says is missing: the leaf says all of it, so that it holds
+/// when nobody can read the record any more.
+fn missing(seq: Seq, body: &[u8]) -> Missing {
+    #[derive(serde::Deserialize)]
+    struct Record {
+        file: Option<String>,
+        from: u64,
+        to: Option<u64>,
+        why: String,
     }
+    let text = [b"{", body].concat();
+    let Ok(record) = serde_json::from_slice::<Record>(&text) else {
+        return Missing::Source { seq: seq.0 };
+    };
+    let file = record.file.as_deref().and_then(crate::text::unhex);
+    Missing::Span { seq: seq.0, file, from: record.from, to: record.to, why: record.why }
 }
 
 /// The log's name in checkpoints.

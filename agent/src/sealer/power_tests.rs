@@ -163,12 +163,13 @@ impl World {
     fn append(&mut self, journal: &mut Journal) -> Result<(), Stop> {
         let mut bodies = Vec::new();
         for _ in 0..=self.random.below(12) {
-            let body = format!(
-                "\"event\":\"log\",\"serial\":{},\"x\":\"{:x}\"}}",
-                self.serial,
-                self.random.next()
-            );
             let kind = if self.random.below(40) == 0 { Kind::Gap } else { Kind::Line };
+            let of_kind = match kind {
+                Kind::Gap => "\"event\":\"gap\",\"from\":7,\"to\":9,\"why\":\"test\"",
+                _ => "\"event\":\"log\"",
+            };
+            let (serial, x) = (self.serial, self.random.next());
+            let body = format!("{of_kind},\"serial\":{serial},\"x\":\"{x:x}\"}}");
             journal.append(kind, body.as_bytes());
             bodies.push(body);
             self.serial += 1;
@@ -244,7 +245,9 @@ impl World {
                         next += 1;
                     }
                 }
-                Body::Gap { missing: Missing::Source { seq }, .. } => gaps.push((seq, next)),
+                Body::Gap { missing: Missing::Span { seq, from: 7, to: Some(9), .. }, .. } => {
+                    gaps.push((seq, next));
+                }
                 _ => {}
             }
         }

@@ -41,10 +41,7 @@ impl Default for Backoff {
 impl<R: FnMut() -> u64> Backoff<R> {
     /// A backoff that draws from `random` (uniform over all of `u64`).
     pub fn with_random(random: R) -> Self {
-        Self {
-            failures: 0,
-            random,
-        }
+        Self { failures: 0, random }
     }
 
     /// After a failure: how long to wait before the next attempt. `asked` is
@@ -71,9 +68,7 @@ impl<R: FnMut() -> u64> Backoff<R> {
 
     /// What the next wait is drawn below.
     fn ceiling(&self) -> Duration {
-        let doubled = 2_u32
-            .checked_pow(self.failures)
-            .and_then(|n| FIRST.checked_mul(n));
+        let doubled = 2_u32.checked_pow(self.failures).and_then(|n| FIRST.checked_mul(n));
         doubled.unwrap_or(LONGEST).min(LONGEST)
     }
 
@@ -93,10 +88,7 @@ mod tests {
     fn ceilings_double_to_a_minute_and_stay_there() {
         let mut backoff = Backoff::with_random(|| u64::MAX);
         let waits: Vec<_> = (0..9).map(|_| backoff.failed(None).as_millis()).collect();
-        assert_eq!(
-            waits,
-            [500, 1000, 2000, 4000, 8000, 16_000, 32_000, 60_000, 60_000]
-        );
+        assert_eq!(waits, [500, 1000, 2000, 4000, 8000, 16_000, 32_000, 60_000, 60_000]);
     }
 
     #[test]

@@ -112,20 +112,11 @@ impl StoreError {
     }
 
     pub(super) fn refused(doing: Doing, place: &str, reason: impl Into<String>) -> Self {
-        Self::Refused {
-            doing,
-            place: place.to_owned(),
-            reason: reason.into(),
-        }
+        Self::Refused { doing, place: place.to_owned(), reason: reason.into() }
     }
 
     pub(super) fn unavailable(doing: Doing, place: &str, reason: impl Into<String>) -> Self {
-        Self::Unavailable {
-            doing,
-            place: place.to_owned(),
-            reason: reason.into(),
-            after: None,
-        }
+        Self::Unavailable { doing, place: place.to_owned(), reason: reason.into(), after: None }
     }
 
     /// An error of the disk: what passes by itself (no space, no descriptors, a
@@ -133,10 +124,7 @@ impl StoreError {
     pub(super) fn disk(doing: Doing, place: &str, error: &io::Error) -> Self {
         use io::ErrorKind as K;
         match error.kind() {
-            K::NotFound => Self::NotFound {
-                doing,
-                place: place.to_owned(),
-            },
+            K::NotFound => Self::NotFound { doing, place: place.to_owned() },
             K::StorageFull
             | K::QuotaExceeded
             | K::Interrupted
@@ -171,14 +159,8 @@ mod tests {
     #[test]
     fn a_full_disk_is_retried_and_a_forbidden_one_halts() {
         let of = |e: io::Error| StoreError::disk(Doing::Write, "/a/b", &e).class();
-        assert_eq!(
-            of(io::ErrorKind::StorageFull.into()),
-            Class::Retry { after: None }
-        );
-        assert_eq!(
-            of(io::Error::from_raw_os_error(24)),
-            Class::Retry { after: None }
-        );
+        assert_eq!(of(io::ErrorKind::StorageFull.into()), Class::Retry { after: None });
+        assert_eq!(of(io::Error::from_raw_os_error(24)), Class::Retry { after: None });
         assert_eq!(of(io::ErrorKind::PermissionDenied.into()), Class::Halt);
         assert_eq!(of(io::Error::from_raw_os_error(5)), Class::Halt);
         assert_eq!(of(io::ErrorKind::NotFound.into()), Class::NotFound);
@@ -187,9 +169,6 @@ mod tests {
     #[test]
     fn messages_name_the_object() {
         let e = StoreError::refused(Doing::Write, "s3://b/k", "the bucket does not exist");
-        assert_eq!(
-            e.to_string(),
-            "failed to write s3://b/k: the bucket does not exist"
-        );
+        assert_eq!(e.to_string(), "failed to write s3://b/k: the bucket does not exist");
     }
 }

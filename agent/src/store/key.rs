@@ -46,11 +46,7 @@ pub(super) fn check(doing: Doing, root: &str, key: &str) -> Result<(), StoreErro
         // Not shown as it is: it may hold anything.
         Some(reason) => {
             let shown: String = key.escape_debug().take(120).collect();
-            Err(StoreError::refused(
-                doing,
-                &format!("{root}{shown}"),
-                reason,
-            ))
+            Err(StoreError::refused(doing, &format!("{root}{shown}"), reason))
         }
     }
 }
@@ -103,10 +99,7 @@ mod tests {
             &long_segment,
         ] {
             let e = check(Doing::Read, "/r/", key).unwrap_err();
-            assert!(
-                !e.to_string().contains('\n') && !e.to_string().contains('\0'),
-                "{key:?}"
-            );
+            assert!(!e.to_string().contains('\n') && !e.to_string().contains('\0'), "{key:?}");
         }
     }
 

@@ -61,10 +61,7 @@ impl Location {
                 text.to_owned(),
                 "write s3://bucket/prefix/ here and the server's address as the endpoint",
             )),
-            _ => Err(UrlError::Scheme(
-                text.to_owned(),
-                "only s3:// and file:// hold archives",
-            )),
+            _ => Err(UrlError::Scheme(text.to_owned(), "only s3:// and file:// hold archives")),
         }
     }
 
@@ -79,10 +76,7 @@ impl Location {
             return Self::parse_url(text);
         }
         if text.starts_with("s3:") || text.starts_with("file:") {
-            return Err(UrlError::Scheme(
-                text.to_owned(),
-                "the scheme is followed by ://",
-            ));
+            return Err(UrlError::Scheme(text.to_owned(), "the scheme is followed by ://"));
         }
         match std::path::absolute(text) {
             Ok(path) => Ok(Self::Dir(path)),
@@ -128,18 +122,12 @@ fn s3(text: &str, rest: &str) -> Result<Location, UrlError> {
     if prefix.len() > 512 {
         return bad("a prefix has at most 512 bytes");
     }
-    Ok(Location::S3 {
-        bucket: bucket.to_owned(),
-        prefix: prefix.to_owned(),
-    })
+    Ok(Location::S3 { bucket: bucket.to_owned(), prefix: prefix.to_owned() })
 }
 
 fn file(text: &str, rest: &str) -> Result<Location, UrlError> {
     let bad = |why| Err(UrlError::Path(text.to_owned(), why));
-    let path = rest
-        .strip_prefix("localhost")
-        .filter(|p| p.starts_with('/'))
-        .unwrap_or(rest);
+    let path = rest.strip_prefix("localhost").filter(|p| p.starts_with('/')).unwrap_or(rest);
     if !path.starts_with('/') {
         return bad("a file URL has three slashes, as in file:///var/lib/sealtail/archive");
     }
@@ -169,10 +157,7 @@ fn percent_decoded(text: &str) -> Option<String> {
 }
 
 fn percent_encoded(path: &Path) -> String {
-    path.to_string_lossy()
-        .replace('%', "%25")
-        .replace('?', "%3F")
-        .replace('#', "%23")
+    path.to_string_lossy().replace('%', "%25").replace('?', "%3F").replace('#', "%23")
 }
 
 #[cfg(test)]
@@ -180,10 +165,7 @@ mod tests {
     use super::*;
 
     fn s3(bucket: &str, prefix: &str) -> Location {
-        Location::S3 {
-            bucket: bucket.into(),
-            prefix: prefix.into(),
-        }
+        Location::S3 { bucket: bucket.into(), prefix: prefix.into() }
     }
 
     #[test]
@@ -197,11 +179,7 @@ mod tests {
         ] {
             let got = Location::parse_url(text).unwrap();
             assert_eq!(got, want, "{text}");
-            assert_eq!(
-                Location::parse_url(&got.to_string()).unwrap(),
-                got,
-                "{text}"
-            );
+            assert_eq!(Location::parse_url(&got.to_string()).unwrap(), got, "{text}");
         }
     }
 
@@ -215,21 +193,11 @@ mod tests {
         ] {
             let got = Location::parse_url(text).unwrap();
             assert_eq!(got, Location::Dir(path.into()), "{text}");
-            assert_eq!(
-                Location::parse_url(&got.to_string()).unwrap(),
-                got,
-                "{text}"
-            );
+            assert_eq!(Location::parse_url(&got.to_string()).unwrap(), got, "{text}");
         }
-        assert_eq!(
-            Location::parse("/some/dir").unwrap(),
-            Location::Dir("/some/dir".into())
-        );
+        assert_eq!(Location::parse("/some/dir").unwrap(), Location::Dir("/some/dir".into()));
         let here = std::env::current_dir().unwrap();
-        assert_eq!(
-            Location::parse("some/dir").unwrap(),
-            Location::Dir(here.join("some/dir"))
-        );
+        assert_eq!(Location::parse("some/dir").unwrap(), Location::Dir(here.join("some/dir")));
     }
 
     #[test]

@@ -83,8 +83,8 @@ pub(crate) struct TailFile {
     pub(crate) after: Option<(usize, u64)>,
     /// A line may have begun in the predecessor: it was rotated, not another's.
     pub(crate) inherits: bool,
-    /// The index of the file that waits for this one's end.
-    pub(crate) next: Option<usize>,
+    /// Others wait for this one's end.
+    pub(crate) awaited: bool,
 }
 
 impl TailFile {
@@ -117,7 +117,7 @@ impl TailFile {
             ending: false,
             after: None,
             inherits: false,
-            next: None,
+            awaited: false,
         }
     }
 
@@ -129,9 +129,8 @@ impl TailFile {
         self.read_to = position.read_to;
         self.before_len = position.before_len;
         self.before = position.before;
-        self.rotated = position.ended || self.info.resolved != position.path;
-        // Once let go by its writer, a file has no home to come back to.
-        self.home = if position.ended { PathBuf::new() } else { position.path };
+        self.rotated = self.info.resolved != position.home;
+        self.home = position.home;
         self.ended = position.ended;
         self.decoder = Decoder::new(position.format);
         self.decoder.cut = position.cut;
@@ -206,6 +205,7 @@ impl TailFile {
         Encode {
             identity,
             path: &self.info.resolved,
+            home: &self.home,
             format: self.decoder.format,
             read_to: self.read_to,
             before_len: self.before_len,

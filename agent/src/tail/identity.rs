@@ -115,6 +115,13 @@ pub(crate) struct Meta {
     pub(crate) is_file: bool,
 }
 
+impl Meta {
+    /// When the file came to be, or else was last written to: older is less.
+    pub(crate) fn age(&self) -> i128 {
+        if self.created == 0 { self.modified } else { i128::from(self.created) }
+    }
+}
+
 impl From<&Metadata> for Meta {
     fn from(meta: &Metadata) -> Self {
         let created = meta.created().ok().and_then(|t| t.duration_since(UNIX_EPOCH).ok());

@@ -267,9 +267,7 @@ impl Tailer {
     /// lines may still wait: see [`Tailer::flush_partials`].
     #[must_use]
     pub fn drained(&self) -> bool {
-        self.scans > 0
-            && self.ready.is_empty()
-            && self.files.iter().flatten().all(|f| f.at_end && f.after.is_none())
+        self.scans > 0 && self.ready.is_empty() && self.files.iter().flatten().all(|f| f.at_end)
     }
 
     /// Counts, for `status` and metrics. Goes through all files.

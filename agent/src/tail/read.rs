@@ -10,7 +10,7 @@ use super::file::{TailFile, read_at};
 use super::identity::{BEFORE, HEAD, Identity, Meta};
 use super::warn::Problem;
 use super::{CHUNK, LineSink, Step, Tailer};
-use crate::decode::{FormatChoice, Held, Run};
+use crate::decode::{FormatChoice, Held, Run, STREAMS};
 use crate::frame::{Frame, Frames};
 use crate::line::{CutReason, Line, Span};
 use crate::source::Gap;
@@ -42,7 +42,7 @@ impl Tailer {
     ) -> Option<Step> {
         let mut file = self.files.get_mut(index)?.take()?;
         file.queued = false;
-        if self.must_wait(&mut file, index) {
+        if self.must_wait(&mut file) {
             self.put_back(index, file);
             return None;
         }
@@ -63,7 +63,8 @@ impl Tailer {
             self.own.insert(file.meta.place);
             self.warnings.say(Problem::OwnLog, &file.info.path);
         }
-        let next = if file.at_end || look.own { file.next.take() } else { None };
+        let awaited = (file.at_end || look.own) && std::mem::take(&mut file.awaited);
+        let serial = file.serial;
         let came = look.bytes > unfinished as u64;
         let last = file.ending && file.at_end && !look.again && !came;
         file.ending &= !came;
@@ -81,39 +82,58 @@ impl Tailer {
                 self.queue(index);
             }
         }
-        if let Some(next) = next {
-            self.queue(next);
+        if awaited {
+            self.queue_after((index, serial));
         }
         Some(Step::Read { bytes: look.bytes, lines: look.lines })
     }
 
     /// Whether its predecessor under the same path has to be read first.
-    fn must_wait(&mut self, file: &mut TailFile, index: usize) -> bool {
+    fn must_wait(&mut self, file: &mut TailFile) -> bool {
         let Some((before, serial)) = file.after else {
             return false;
         };
-        let Some(first) = self.files.get_mut(before).and_then(Option::as_deref_mut) else {
+        let first = self.files.get_mut(before).and_then(Option::as_deref_mut);
+        let Some(first) = first.filter(|f| f.serial == serial) else {
             file.after = None;
             return false;
         };
-        if first.serial != serial {
-            file.after = None;
-            return false;
-        }
         let size = first.handle.metadata().map_or(0, |m| m.len());
+        // One that was rotated while empty hands on what it never took.
+        if first.rotated && size == 0 && first.after.is_some() {
+            file.inherits &= first.inherits;
+            file.after = first.after;
+            return self.must_wait(file);
+        }
         if first.at_end && size <= first.meta.size {
             return false;
         }
         first.at_end = false;
-        first.next = Some(index);
+        first.awaited = true;
         self.queue(before);
         true
+    }
+
+    /// Queues the files that waited for this one's end.
+    fn queue_after(&mut self, first: (usize, u64)) {
+        for index in 0..self.files.len() {
+            if self.file(index).is_some_and(|f| f.after == Some(first)) {
+                self.queue(index);
+            }
+        }
     }
 
     /// The last of a file: it is forgotten and closed.
     fn let_go(&mut self, index: usize, file: &TailFile, sink: &mut dyn LineSink) {
         if file.identity.is_some() {
             sink.forget(file.info.id);
+        }
+        // What comes in its successor may be the rest of a line that was cut.
+        let heirs = self.files.iter_mut().flatten();
+        for heir in heirs.filter(|f| f.inherits && f.after == Some((index, file.serial))) {
+            for stream in STREAMS.into_iter().filter(|s| file.decoder.is_cut(*s)) {
+                heir.decoder.set_cut(stream);
+            }
         }
         if self.by_place.get(&file.meta.place) == Some(&index) {
             self.by_place.remove(&file.meta.place);
@@ -393,6 +413,10 @@ impl Tailer {
                 let gap = Gap { file: Some(file.info.id), from, to: None, why };
                 sink.gap(Some(&file.info), &gap);
             }
+            for held in file.replay.iter().filter(|h| h.file.is_some()) {
+                let (from, to) = (held.start, Some(held.end()));
+                sink.gap(None, &Gap { file: held.file, from, to, why: "held-file-gone" });
+            }
             sink.forget(file.info.id);
         }
         file.begin_again(self.format_choice());
@@ -469,7 +493,9 @@ impl Tailer {
         sink: &mut dyn LineSink,
     ) -> io::Result<u64> {
         let mut held = std::mem::take(&mut file.replay);
-        held.sort_by_key(|h| (h.file.is_none(), h.start));
+        // First what other files lent, in the order in which it was taken; offsets
+        // order the file's own ranges alone.
+        held.sort_by_key(|h| h.file.is_none().then_some(h.start));
         // What was decided then is decided; no line counts twice.
         let format = file.decoder.format;
         let cut = file.decoder.cut.take();

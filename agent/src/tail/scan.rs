@@ -12,6 +12,8 @@ use super::identity::{Identity, Meta, Place};
 use super::position::Position;
 use super::warn::Problem;
 use super::{LineSink, StartAt, Tailer};
+use crate::decode::{Held, STREAMS};
+use crate::line::Stream;
 use crate::source::{FileId, Gap};
 
 /// How long a stored position waits for a directory that is not there (it may
@@ -29,9 +31,15 @@ impl Tailer {
         self.dirs.clear();
         self.discovery.walk(&mut found, &mut self.dirs, &mut self.warnings);
         // Oldest first: what was rotated away comes before what came after it.
-        found.sort_by(|a, b| (a.meta.modified, &a.path).cmp(&(b.meta.modified, &b.path)));
+        found.sort_by(|a, b| {
+            let age = a.meta.age().cmp(&b.meta.age());
+            // Clocks of filesystems are coarse: of equals, the live one is last.
+            let live =
+                || before_rotation(&a.path).is_none().cmp(&before_rotation(&b.path).is_none());
+            age.then_with(live).then_with(|| a.path.cmp(&b.path))
+        });
 
-        let mut former = HashMap::new();
+        let mut former = Former::default();
         if !self.known.is_empty() {
             self.find_known(&found, &mut former, now, sink);
         }
@@ -68,7 +76,7 @@ impl Tailer {
     }
 
     /// A file that the globs name: known, or new.
-    fn found_file(&mut self, found: &Found, former: &HashMap<Place, Identity>) {
+    fn found_file(&mut self, found: &Found, former: &Former) {
         let place = found.meta.place;
         if self.is_own(place) {
             return;
@@ -106,12 +114,17 @@ impl Tailer {
         }
         self.warnings.well(&found.path);
         let resolved = discover::resolve(&found.path);
-        let index = self.add(found.path.clone(), resolved, handle, meta);
+        let home = self.home(&resolved);
+        let index = self.add(found.path.clone(), resolved, home, handle, meta);
         let start_at_end = self.options.start_at == StartAt::End && self.scans == 1 && self.fresh;
         let digester = self.digester.clone();
         let mut failed = false;
         if let Some(file) = self.files.get_mut(index).and_then(Option::as_deref_mut) {
-            file.former = former.get(&place).copied();
+            file.former = former.lives.get(&place).copied();
+            let cut = former.cut.iter().filter(|(home, _)| *home == file.home);
+            for (_, stream) in cut {
+                file.decoder.set_cut(*stream);
+            }
             if start_at_end && meta.size > 0 {
                 failed = file.skip_to_end(&digester).is_err();
             }
@@ -121,25 +134,51 @@ impl Tailer {
         }
     }
 
+    /// The path that a file with this one was first written under: rotations
+    /// that come faster than scans show a file only by its later name.
+    fn home(&self, resolved: &Path) -> PathBuf {
+        match before_rotation(resolved) {
+            Some(home) if self.by_path.contains_key(&home) || home.exists() => home,
+            _ => resolved.to_owned(),
+        }
+    }
+
     /// Takes an open file into the list and the queue.
-    fn add(&mut self, path: PathBuf, resolved: PathBuf, handle: fs::File, meta: Meta) -> usize {
+    fn add(
+        &mut self,
+        path: PathBuf,
+        resolved: PathBuf,
+        home: PathBuf,
+        handle: fs::File,
+        meta: Meta,
+    ) -> usize {
         let index = self.free.pop().unwrap_or_else(|| {
             self.files.push(None);
             self.files.len() - 1
         });
         self.serials += 1;
-        // Whoever had this path before is read first.
-        let before = [self.by_path.get(&resolved), self.by_path.get(&path)];
-        let before = before.into_iter().flatten().copied().find(|b| *b != index);
-        let first = before.and_then(|b| Some((b, self.file(b)?)));
-        let after = first.map(|(b, f)| (b, f.serial));
-        let inherits = self.by_path.get(&resolved).is_some_and(|b| Some(*b) == before);
+        // Whoever had its path before is read first; but one that still has it
+        // is no predecessor (this one is an older one, or a copy).
+        let holder = self.by_path.get(&home).copied().filter(|h| {
+            let place = self.file(*h).map(|f| f.meta.place);
+            home == resolved
+                || fs::metadata(&home).map_or(true, |m| Some(Meta::from(&m).place) != place)
+        });
+        let before =
+            holder.or_else(|| self.by_path.get(&path).copied().filter(|_| home == resolved));
+        let after = before.and_then(|b| Some((b, self.file(b)?.serial)));
+        let inherits = holder.is_some();
+        if holder.is_some() || !self.by_path.contains_key(&home) {
+            self.by_path.insert(home.clone(), index);
+        }
         self.by_path.insert(path.clone(), index);
         self.by_path.insert(resolved.clone(), index);
         let format = self.options.format;
         let info = FileInfo { id: FileId([0; 16]), path, resolved, format, index };
         let mut file = TailFile::new(info, self.serials, handle, meta);
         file.decoder = self.new_decoder();
+        file.rotated = file.info.resolved != home;
+        file.home = home;
         file.scan = self.scans;
         file.path_seen = true;
         file.after = after;
@@ -165,7 +204,7 @@ impl Tailer {
         if at_rest && (gone || file.rotated) {
             file.quiet = file.quiet.saturating_add(1);
             if file.quiet >= 2 && gone {
-                file.ending = !self.is_lent(file.info.id);
+                file.ending = !self.is_lent(file.info.id) && !self.has_heir_to_come(&file);
             } else if file.quiet >= 2 && !file.ended && file.lag() == 0 {
                 file.ended = true;
                 self.report(&file, sink);
@@ -239,47 +278,98 @@ impl Tailer {
         self.files.iter().flatten().any(|f| f.borrows_from(id))
     }
 
+    /// Whether its successor has no first line yet, which may be the rest of one
+    /// that began here.
+    fn has_heir_to_come(&self, file: &TailFile) -> bool {
+        let after = Some((file.info.index, file.serial));
+        file.decoder.is_joining()
+            && self
+                .files
+                .iter()
+                .flatten()
+                .any(|f| f.inherits && f.after == after && f.identity.is_none())
+    }
+
     /// Looks for the files of stored positions: by inode, wherever the globs
     /// lead, and in the directory that they were last in.
     fn find_known(
         &mut self,
         found: &[Found],
-        former: &mut HashMap<Place, Identity>,
+        former: &mut Former,
         now: Duration,
         sink: &mut dyn LineSink,
     ) {
         let places: HashMap<Place, &Path> =
             found.iter().map(|f| (f.meta.place, f.path.as_path())).collect();
         let known = std::mem::take(&mut self.known);
+        let mut resumed = Vec::new();
+        let mut lent = Vec::new();
         for (id, position) in known {
             match self.find_one(&places, &position) {
                 Search::Is(path, handle, meta) => {
                     let resolved = discover::resolve(&path);
-                    let recorded = position.path.clone();
                     self.warnings.well(&path);
-                    let index = self.add(path, resolved, handle, meta);
+                    let home = position.home.clone();
+                    let index = self.add(path, resolved, home, handle, meta);
                     if let Some(file) = self.files.get_mut(index).and_then(Option::as_deref_mut) {
                         file.resume(id, position);
                         // Its predecessor, if it had one, is resumed as well.
                         file.after = None;
                     }
-                    // Who has its old path now comes after it.
-                    self.by_path.entry(recorded).or_insert(index);
+                    resumed.push((meta.modified, index));
                 }
                 Search::Replaced(place) => {
                     self.lost(id, &position, "replaced-while-stopped", sink);
-                    former.insert(place, position.identity);
+                    former.cut(&position);
+                    lent.push(position.held);
+                    former.lives.insert(place, position.identity);
                 }
                 Search::Gone(true) if position.ended && position.held.is_empty() => {
                     sink.forget(id);
                 }
                 Search::Gone(dir) if dir || now >= self.started + MISSING_DIR_WAIT => {
                     self.lost(id, &position, "file-vanished", sink);
+                    former.cut(&position);
+                    lent.push(position.held);
                 }
                 Search::Gone(_) => self.known.push((id, position)),
                 Search::Unreadable(path) => {
                     self.warnings.say(Problem::Unreadable, &path);
                     self.known.push((id, position));
+                }
+            }
+        }
+        for held in lent {
+            self.give_back(held, sink);
+        }
+        // Whoever has a rotated file's path now comes after the newest of them.
+        resumed.sort_unstable();
+        for (_, index) in resumed {
+            let Some(home) = self.file(index).map(|f| f.home.clone()) else {
+                continue;
+            };
+            let holder = self.by_path.get(&home).and_then(|i| self.file(*i));
+            if holder.is_none_or(|h| h.info.resolved != home) {
+                self.by_path.insert(home, index);
+            }
+        }
+    }
+
+    /// A successor is lost that held the beginnings of lines: the newest of those
+    /// who lent them goes on with them, in the order in which they were taken.
+    fn give_back(&mut self, held: Vec<Held>, sink: &mut dyn LineSink) {
+        let is_open = |id: FileId| self.files.iter().flatten().any(|f| f.info.id == id);
+        let newest = held.iter().rev().filter_map(|h| h.file).find(|id| is_open(*id));
+        let mut lender = self.files.iter_mut().flatten().find(|f| Some(f.info.id) == newest);
+        for held in held.into_iter().filter(|h| h.file.is_some()) {
+            match &mut lender {
+                Some(lender) => {
+                    let file = held.file.filter(|id| *id != lender.info.id);
+                    lender.replay.push(Held { file, ..held });
+                }
+                None => {
+                    let (from, to) = (held.start, Some(held.end()));
+                    sink.gap(None, &Gap { file: held.file, from, to, why: "held-file-gone" });
                 }
             }
         }
@@ -327,17 +417,41 @@ impl Tailer {
             index: usize::MAX,
         };
         sink.gap(Some(&info), &Gap { file: Some(id), from, to: None, why });
-        for held in position.held.iter().filter(|h| h.file.is_some()) {
-            let gap = Gap {
-                file: held.file,
-                from: held.start,
-                to: Some(held.end()),
-                why: "held-file-gone",
-            };
-            sink.gap(None, &gap);
-        }
         sink.forget(id);
     }
+}
+
+/// What is known of files that were lost while nobody looked.
+#[derive(Default)]
+struct Former {
+    /// Who an inode was before.
+    lives: HashMap<Place, Identity>,
+    /// The streams whose line was unfinished, by the path that a successor has:
+    /// what comes first there may be the rest of it.
+    cut: Vec<(PathBuf, Stream)>,
+}
+
+impl Former {
+    fn cut(&mut self, position: &Position) {
+        let held = position.held.iter().map(|h| h.stream);
+        let cut = STREAMS.into_iter().zip(position.cut_streams);
+        let cut = cut.filter_map(|(stream, is_cut)| is_cut.then_some(stream));
+        // Gathered statements hold ranges too, but of whole lines.
+        let streams = held.filter(|s| *s != Stream::None).chain(cut);
+        self.cut.extend(streams.map(|stream| (position.home.clone(), stream)));
+    }
+}
+
+/// `app.log` of `app.log.1`, `app.log-20260101` and `app.log.20260101-000000`.
+fn before_rotation(path: &Path) -> Option<PathBuf> {
+    let name = path.file_name()?.to_str()?;
+    let stamp = |c: char| c.is_ascii_digit() || matches!(c, '.' | '-' | '_' | ':' | 'T' | 'Z');
+    let home = name.trim_end_matches(stamp);
+    let suffix = name.strip_prefix(home)?;
+    let mut suffix = suffix.chars();
+    let separated = matches!(suffix.next(), Some('.' | '-' | '_'));
+    let numbered = suffix.next().is_some_and(|c| c.is_ascii_digit());
+    (separated && numbered && !home.is_empty()).then(|| path.with_file_name(home))
 }
 
 /// What became of a stored position's file.
@@ -350,4 +464,25 @@ enum Search {
     Gone(bool),
     /// Cannot be looked for now.
     Unreadable(PathBuf),
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_that_rotators_give() {
+        for (path, home) in [
+            ("/l/app.log.1", Some("/l/app.log")),
+            ("/l/app.log-20260101", Some("/l/app.log")),
+            ("/l/0.log.20260101-000000", Some("/l/0.log")),
+            ("/l/x-json.log.12", Some("/l/x-json.log")),
+            ("/l/app.log", None),
+            ("/l/app1", None),
+            ("/l/app.log.gz", None),
+            ("/l/1", None),
+        ] {
+            assert_eq!(before_rotation(Path::new(path)).as_deref(), home.map(Path::new), "{path}");
+        }
+    }
 }

@@ -56,9 +56,7 @@ impl DirStore {
     /// When it cannot be made, or its name cannot be made durable.
     pub fn create(disk: SharedDisk, root: &Path) -> Result<Self, StoreError> {
         let store = Self::new(disk, root);
-        let Inner {
-            disk, root, place, ..
-        } = &*store.0;
+        let Inner { disk, root, place, .. } = &*store.0;
         let failed = |e: io::Error| StoreError::disk(Doing::Open, place, &e);
         disk.create_dir_all(root).map_err(failed)?;
         match root.parent().map(|parent| disk.sync_dir(parent)) {
@@ -113,8 +111,7 @@ impl DirStore {
     ) -> Result<PutOutcome, StoreError> {
         key::check(Doing::Write, self.place(), key)?;
         let (key, body) = (key.to_owned(), body.clone());
-        self.blocking(move |inner| inner.put_new(&key, &body, sha256))
-            .await
+        self.blocking(move |inner| inner.put_new(&key, &body, sha256)).await
     }
 
     /// As [`super::Store::put`].
@@ -162,11 +159,7 @@ impl DirStore {
     /// As there.
     pub fn list(&self, prefix: &str) -> Result<Walk, StoreError> {
         key::check_prefix(self.place(), prefix)?;
-        Ok(Walk::new(
-            Arc::clone(&self.0.disk),
-            self.0.root.clone(),
-            prefix,
-        ))
+        Ok(Walk::new(Arc::clone(&self.0.disk), self.0.root.clone(), prefix))
     }
 
     /// As [`super::Store::sweep`]. A writer that is at work below `prefix`
@@ -179,8 +172,7 @@ impl DirStore {
         if !prefix.is_empty() {
             key::check(Doing::List, self.place(), &prefix)?;
         }
-        self.blocking(move |inner| walk::sweep(&*inner.disk, &inner.root.join(prefix)))
-            .await
+        self.blocking(move |inner| walk::sweep(&*inner.disk, &inner.root.join(prefix))).await
     }
 
     async fn blocking<T: Send + 'static>(
@@ -295,12 +287,7 @@ impl Inner {
     /// Whether an object is there; one of other length or hash is a conflict.
     fn compare(&self, key: &str, len: u64, want: [u8; 32]) -> Result<bool, StoreError> {
         let place = self.named(key);
-        let differs = |found| {
-            Err(StoreError::Conflict {
-                place: place.clone(),
-                found,
-            })
-        };
+        let differs = |found| Err(StoreError::Conflict { place: place.clone(), found });
         let failed = |e: io::Error| StoreError::disk(Doing::Compare, &place, &e);
         let path = self.root.join(key);
         if self.disk.is_dir(&path) {
@@ -334,14 +321,8 @@ impl Inner {
         if self.settled().contains(folder) {
             return Ok(());
         }
-        self.disk
-            .create_dir_all(folder)
-            .map_err(|e| StoreError::disk_write(place, &e))?;
-        for above in folder
-            .ancestors()
-            .skip(1)
-            .take_while(|a| a.starts_with(&self.root))
-        {
+        self.disk.create_dir_all(folder).map_err(|e| StoreError::disk_write(place, &e))?;
+        for above in folder.ancestors().skip(1).take_while(|a| a.starts_with(&self.root)) {
             self.synced(self.disk.sync_dir(above), place)?;
         }
         let mut settled = self.settled();
@@ -366,11 +347,7 @@ impl Inner {
     fn synced(&self, result: io::Result<()>, place: &str) -> Result<(), StoreError> {
         result.map_err(|e| {
             self.broken.store(true, Ordering::SeqCst);
-            StoreError::refused(
-                Doing::Write,
-                place,
-                format!("fsync failed: {e}; {CHECK_DISK}"),
-            )
+            StoreError::refused(Doing::Write, place, format!("fsync failed: {e}; {CHECK_DISK}"))
         })
     }
 
@@ -409,12 +386,7 @@ fn copy(body: &Body, to: &dyn DiskFile, place: &str) -> Result<[u8; 32], StoreEr
                 to.write_at(chunk, at).map_err(failed)?;
             }
         }
-        Body::File {
-            disk,
-            path,
-            offset,
-            len,
-        } => {
+        Body::File { disk, path, offset, len } => {
             let unreadable = |e: io::Error| unreadable(path, &e);
             let from = disk.open_read(path).map_err(unreadable)?;
             // A read error has another name and another cause than a write error.
@@ -447,9 +419,7 @@ fn read_chunks(
     let mut buf = vec![0; CHUNK.min(usize::try_from(len).unwrap_or(CHUNK))];
     let mut at = 0;
     while at < len {
-        let room = usize::try_from(len - at)
-            .unwrap_or(usize::MAX)
-            .min(buf.len());
+        let room = usize::try_from(len - at).unwrap_or(usize::MAX).min(buf.len());
         let n = match buf.get_mut(..room) {
             Some(part) => file.read_at(part, offset + at)?,
             None => 0,

@@ -29,11 +29,8 @@ async fn cut(cut: u64, seed: u64, crash_only: bool, skip: Option<Skip>) -> (Opti
     }
     let root = Path::new("/srv/archive");
     let big: Vec<u8> = (0..5000_u32).map(|n| (n % 253) as u8).collect();
-    let objects: [(&str, &[u8]); 3] = [
-        ("o/i/log/0", b"proof"),
-        ("o/i/batch/h=1/0", &big),
-        ("o/i/log/1", b""),
-    ];
+    let objects: [(&str, &[u8]); 3] =
+        [("o/i/log/0", b"proof"), ("o/i/batch/h=1/0", &big), ("o/i/log/1", b"")];
 
     let write = async |disk: SimDisk| {
         let Ok(store) = DirStore::create(Arc::new(disk), root) else {
@@ -121,9 +118,6 @@ async fn the_power_cut_test_bites() {
         ("the folder's fsync", |_, what| what == Synced::NewNames),
     ];
     for (name, skip) in without {
-        assert!(
-            campaign(Some(skip)).await.is_some(),
-            "nothing was lost without {name}"
-        );
+        assert!(campaign(Some(skip)).await.is_some(), "nothing was lost without {name}");
     }
 }

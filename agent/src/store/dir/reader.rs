@@ -18,12 +18,7 @@ pub struct FileReader {
 
 impl FileReader {
     pub(super) fn new(file: Arc<dyn DiskFile>, len: u64, place: String) -> Self {
-        Self {
-            file,
-            at: 0,
-            len,
-            place,
-        }
+        Self { file, at: 0, len, place }
     }
 
     /// Length of the whole file in bytes, when it was opened.
@@ -57,11 +52,7 @@ impl FileReader {
             let mut buf = vec![0; want];
             let n = file.read_at(&mut buf, at)?;
             buf.truncate(n);
-            if n == 0 {
-                Err(io::ErrorKind::UnexpectedEof.into())
-            } else {
-                Ok(Bytes::from(buf))
-            }
+            if n == 0 { Err(io::ErrorKind::UnexpectedEof.into()) } else { Ok(Bytes::from(buf)) }
         };
         match tokio::task::spawn_blocking(read).await {
             Ok(Ok(bytes)) => {

@@ -22,10 +22,7 @@ fn real() -> (tempfile::TempDir, DirStore) {
 }
 
 async fn read(store: &DirStore, key: &str) -> Vec<u8> {
-    Reader::Dir(store.get(key).await.unwrap())
-        .read_all(64 << 20)
-        .await
-        .unwrap()
+    Reader::Dir(store.get(key).await.unwrap()).read_all(64 << 20).await.unwrap()
 }
 
 pub(super) async fn all(store: &DirStore, prefix: &str) -> Vec<Entry> {
@@ -66,29 +63,13 @@ async fn an_object_is_created_once_and_found_again() {
     assert!(error.to_string().contains(KEY), "{error}");
     let error = put(b"longer than it").await.unwrap_err();
     assert_eq!(error.class(), Class::Conflict);
-    assert!(
-        error.to_string().contains("5 bytes instead of 14"),
-        "{error}"
-    );
+    assert!(error.to_string().contains("5 bytes instead of 14"), "{error}");
 
     assert_eq!(read(&store, KEY).await, b"proof");
-    assert_eq!(
-        store.head(KEY).await.unwrap(),
-        Some(ObjectInfo {
-            len: 5,
-            sha256: None
-        })
-    );
+    assert_eq!(store.head(KEY).await.unwrap(), Some(ObjectInfo { len: 5, sha256: None }));
     assert_eq!(store.head("not/there").await.unwrap(), None);
-    assert_eq!(
-        store.head("wa/prod").await.unwrap(),
-        None,
-        "a folder is no object"
-    );
-    assert_eq!(
-        store.get("not/there").await.unwrap_err().class(),
-        Class::NotFound
-    );
+    assert_eq!(store.head("wa/prod").await.unwrap(), None, "a folder is no object");
+    assert_eq!(store.get("not/there").await.unwrap_err().class(), Class::NotFound);
     assert_eq!(files(&store.0.root).len(), 1, "nothing unfinished is left");
 }
 
@@ -97,17 +78,7 @@ async fn files_are_private() {
     use std::os::unix::fs::PermissionsExt as _;
     let (_dir, store) = real();
     store.put_new("a/b", &bytes(b"x"), sha(b"x")).await.unwrap();
-    let mode = |p: &str| {
-        store
-            .0
-            .root
-            .join(p)
-            .metadata()
-            .unwrap()
-            .permissions()
-            .mode()
-            & 0o777
-    };
+    let mode = |p: &str| store.0.root.join(p).metadata().unwrap().permissions().mode() & 0o777;
     assert_eq!((mode("a"), mode("a/b")), (0o700, 0o600));
 }
 
@@ -117,42 +88,20 @@ async fn a_part_of_a_file_is_copied_whole() {
     let data: Vec<u8> = (0..3_000_000_u32).map(|n| (n % 251) as u8).collect();
     let path = dir.path().join("entry");
     std::fs::write(&path, &data).unwrap();
-    let part = |offset, len| Body::File {
-        disk: Arc::new(RealDisk),
-        path: path.clone(),
-        offset,
-        len,
-    };
-    for (key, offset, len) in [
-        ("a", 0, 3_000_000),
-        ("b", 777, 2_000_001),
-        ("c", 3_000_000, 0),
-    ] {
+    let part =
+        |offset, len| Body::File { disk: Arc::new(RealDisk), path: path.clone(), offset, len };
+    for (key, offset, len) in [("a", 0, 3_000_000), ("b", 777, 2_000_001), ("c", 3_000_000, 0)] {
         let want = &data[offset..offset + len];
         let body = part(offset as u64, len as u64);
-        assert_eq!(
-            store.put_new(key, &body, sha(want)).await.unwrap(),
-            PutOutcome::Created
-        );
-        assert_eq!(
-            store.put_new(key, &body, sha(want)).await.unwrap(),
-            PutOutcome::Same
-        );
+        assert_eq!(store.put_new(key, &body, sha(want)).await.unwrap(), PutOutcome::Created);
+        assert_eq!(store.put_new(key, &body, sha(want)).await.unwrap(), PutOutcome::Same);
         assert!(read(&store, key).await == want, "{key}");
     }
 
     // More than there is, and no file at all: a fault of ours, not a missing object.
-    let error = store
-        .put_new("d", &part(1, 3_000_000), sha(&data))
-        .await
-        .unwrap_err();
+    let error = store.put_new("d", &part(1, 3_000_000), sha(&data)).await.unwrap_err();
     assert_eq!(error.class(), Class::Halt, "{error}");
-    let gone = Body::File {
-        disk: Arc::new(RealDisk),
-        path: "/no/such".into(),
-        offset: 0,
-        len: 1,
-    };
+    let gone = Body::File { disk: Arc::new(RealDisk), path: "/no/such".into(), offset: 0, len: 1 };
     let error = store.put_new("d", &gone, sha(&data)).await.unwrap_err();
     assert_eq!(error.class(), Class::Halt, "{error}");
     assert!(error.to_string().contains("/no/such"), "{error}");
@@ -162,10 +111,7 @@ async fn a_part_of_a_file_is_copied_whole() {
 #[tokio::test]
 async fn bytes_that_are_not_the_sealed_ones_are_refused() {
     let (_dir, store) = real();
-    let error = store
-        .put_new(KEY, &bytes(b"rotten"), sha(b"sealed"))
-        .await
-        .unwrap_err();
+    let error = store.put_new(KEY, &bytes(b"rotten"), sha(b"sealed")).await.unwrap_err();
     assert_eq!(error.class(), Class::Halt);
     assert!(error.to_string().contains("hash"), "{error}");
     assert_eq!(store.head(KEY).await.unwrap(), None);
@@ -208,10 +154,7 @@ async fn of_sixteen_writers_one_creates() {
 async fn a_mutable_object_is_replaced_whole() {
     let (_dir, store) = real();
     for data in [&b"size 1"[..], b"size 2 and longer", b""] {
-        store
-            .put("o/i/checkpoint", Bytes::from_static(data))
-            .await
-            .unwrap();
+        store.put("o/i/checkpoint", Bytes::from_static(data)).await.unwrap();
         assert_eq!(read(&store, "o/i/checkpoint").await, data);
     }
     assert_eq!(files(&store.0.root).len(), 1);
@@ -223,10 +166,7 @@ async fn keys_that_leave_the_root_are_refused_everywhere() {
     for key in ["../x", "/etc/passwd", "a/../../x", "", "a//b", "x.tmp"] {
         assert_eq!(store.get(key).await.unwrap_err().class(), Class::Halt);
         assert_eq!(store.head(key).await.unwrap_err().class(), Class::Halt);
-        assert_eq!(
-            store.put(key, Bytes::new()).await.unwrap_err().class(),
-            Class::Halt
-        );
+        assert_eq!(store.put(key, Bytes::new()).await.unwrap_err().class(), Class::Halt);
         let put = store.put_new(key, &bytes(b""), sha(b"")).await;
         assert_eq!(put.unwrap_err().class(), Class::Halt);
     }
@@ -256,10 +196,7 @@ async fn folders_are_ordered_as_if_they_ended_in_a_slash() {
     for key in ["a/x", "a-b/x", "a.b/x", "a0/x"] {
         store.put(key, Bytes::new()).await.unwrap();
     }
-    assert_eq!(
-        keys(&all(&store, "").await),
-        ["a-b/x", "a.b/x", "a/x", "a0/x"]
-    );
+    assert_eq!(keys(&all(&store, "").await), ["a-b/x", "a.b/x", "a/x", "a0/x"]);
 }
 
 #[tokio::test]
@@ -283,17 +220,11 @@ async fn a_directory_that_is_not_there_is_said_so() {
     assert_eq!(error.class(), Class::Halt);
     assert!(error.to_string().contains("no such directory"), "{error}");
     std::fs::remove_dir_all(&store.0.root).unwrap();
-    assert_eq!(
-        store.list("").unwrap().page().await.unwrap_err().class(),
-        Class::Halt
-    );
+    assert_eq!(store.list("").unwrap().page().await.unwrap_err().class(), Class::Halt);
     // A writer makes it again.
     store.put_new("a/b", &bytes(b"x"), sha(b"x")).await.unwrap();
     std::fs::remove_dir_all(&store.0.root).unwrap();
-    let error = store
-        .put_new("a/c", &bytes(b"x"), sha(b"x"))
-        .await
-        .unwrap_err();
+    let error = store.put_new("a/c", &bytes(b"x"), sha(b"x")).await.unwrap_err();
     assert_eq!(error.class(), Class::Retry { after: None }, "{error}");
     store.put_new("a/c", &bytes(b"x"), sha(b"x")).await.unwrap();
 }
@@ -301,31 +232,17 @@ async fn a_directory_that_is_not_there_is_said_so() {
 #[tokio::test]
 async fn leftovers_are_swept_below_the_prefix_only() {
     let (_dir, store) = real();
-    store
-        .put("mine/i/checkpoint", Bytes::from_static(b"x"))
-        .await
-        .unwrap();
-    store
-        .put("theirs/i/checkpoint", Bytes::from_static(b"x"))
-        .await
-        .unwrap();
+    store.put("mine/i/checkpoint", Bytes::from_static(b"x")).await.unwrap();
+    store.put("theirs/i/checkpoint", Bytes::from_static(b"x")).await.unwrap();
     for who in ["mine", "theirs"] {
-        std::fs::write(
-            store.0.root.join(who).join("i/left.0123456789abcdef.tmp"),
-            "x",
-        )
-        .unwrap();
+        std::fs::write(store.0.root.join(who).join("i/left.0123456789abcdef.tmp"), "x").unwrap();
     }
     assert_eq!(all(&store, "").await.len(), 2, "leftovers are never listed");
     store.sweep("mine/").await.unwrap();
     store.sweep("nobody/").await.unwrap();
     let left = files(&store.0.root);
     assert_eq!(left.len(), 3, "{left:?}");
-    assert!(
-        left.iter()
-            .filter(|p| p.ends_with(".tmp"))
-            .all(|p| p.contains("theirs"))
-    );
+    assert!(left.iter().filter(|p| p.ends_with(".tmp")).all(|p| p.contains("theirs")));
 }
 
 #[tokio::test]
@@ -334,10 +251,7 @@ async fn no_space_is_retried_and_leaves_nothing() {
     let store = DirStore::create(Arc::new(disk.clone()), Path::new("/a")).unwrap();
     disk.set_space(Some(1000));
     let big = vec![7; 2000];
-    let error = store
-        .put_new("x/y", &bytes(&big), sha(&big))
-        .await
-        .unwrap_err();
+    let error = store.put_new("x/y", &bytes(&big), sha(&big)).await.unwrap_err();
     assert_eq!(error.class(), Class::Retry { after: None }, "{error}");
     assert!(disk.list(Path::new("/a/x")).unwrap().is_empty());
     disk.set_space(None);
@@ -365,11 +279,7 @@ impl DiskFile for NoSyncFile {
         self.0.truncate(len)
     }
     fn sync(&self) -> io::Result<()> {
-        if self.1 {
-            Err(io::Error::from_raw_os_error(5))
-        } else {
-            self.0.sync()
-        }
+        if self.1 { Err(io::Error::from_raw_os_error(5)) } else { self.0.sync() }
     }
     fn len(&self) -> io::Result<u64> {
         self.0.len()
@@ -417,23 +327,13 @@ impl Disk for NoSync {
 async fn a_failed_fsync_is_not_tried_again() {
     let disk = Arc::new(NoSync(SimDisk::new(), AtomicBool::new(true)));
     let store = DirStore::create(disk.clone(), Path::new("/a")).unwrap();
-    let error = store
-        .put_new("x/y", &bytes(b"z"), sha(b"z"))
-        .await
-        .unwrap_err();
+    let error = store.put_new("x/y", &bytes(b"z"), sha(b"z")).await.unwrap_err();
     assert_eq!(error.class(), Class::Halt);
     assert!(error.to_string().contains("fsync failed"), "{error}");
 
     disk.1.store(false, Ordering::SeqCst);
-    let error = store
-        .put_new("x/y", &bytes(b"z"), sha(b"z"))
-        .await
-        .unwrap_err();
-    assert_eq!(
-        error.class(),
-        Class::Halt,
-        "not before a new start: {error}"
-    );
+    let error = store.put_new("x/y", &bytes(b"z"), sha(b"z")).await.unwrap_err();
+    assert_eq!(error.class(), Class::Halt, "not before a new start: {error}");
     let error = store.put("checkpoint", Bytes::new()).await.unwrap_err();
     assert_eq!(error.class(), Class::Halt);
 

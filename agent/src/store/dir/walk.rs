@@ -41,13 +41,7 @@ impl Walk {
             Some(at) => prefix.split_at(at + 1),
             None => ("", prefix),
         };
-        Self {
-            disk,
-            root,
-            folder: folder.to_owned(),
-            begins: begins.to_owned(),
-            levels: None,
-        }
+        Self { disk, root, folder: folder.to_owned(), begins: begins.to_owned(), levels: None }
     }
 
     /// As [`crate::store::Lister::page`].
@@ -117,10 +111,7 @@ impl Walk {
         }
         let mut names = self.names(&self.folder)?;
         names.retain(|name| name.starts_with(&self.begins));
-        Ok(vec![Level {
-            key: self.folder.clone(),
-            names,
-        }])
+        Ok(vec![Level { key: self.folder.clone(), names }])
     }
 
     /// The names in a folder, last first.

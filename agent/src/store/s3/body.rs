@@ -56,12 +56,7 @@ pub(super) async fn stream(
             }
             Ok(ByteStream::from(SdkBody::from(bytes.clone())))
         }
-        Body::File {
-            disk,
-            path,
-            offset,
-            len,
-        } => {
+        Body::File { disk, path, offset, len } => {
             let (disk, opened) = (Arc::clone(disk), path.clone());
             let file = match tokio::task::spawn_blocking(move || disk.open_read(&opened)).await {
                 Ok(Ok(file)) => Arc::from(file),
@@ -77,12 +72,8 @@ pub(super) async fn stream(
                 path: path.clone(),
                 place: place.to_owned(),
             };
-            let body = FileBody {
-                left: *len,
-                source: Some(source),
-                reading: None,
-                fault: fault.clone(),
-            };
+            let body =
+                FileBody { left: *len, source: Some(source), reading: None, fault: fault.clone() };
             Ok(ByteStream::from(SdkBody::from_body_1_x(body)))
         }
     }
@@ -106,10 +97,7 @@ impl Source {
         let want = usize::try_from(self.left).unwrap_or(usize::MAX).min(FRAME);
         let mut buf = vec![0; want];
         let failed = |path: &Path, e: &io::Error| unreadable(path, e);
-        let n = self
-            .file
-            .read_at(&mut buf, self.at)
-            .map_err(|e| failed(&self.path, &e))?;
+        let n = self.file.read_at(&mut buf, self.at).map_err(|e| failed(&self.path, &e))?;
         if n < want {
             return Err(failed(&self.path, &io::ErrorKind::UnexpectedEof.into()));
         }

@@ -24,11 +24,7 @@ pub(super) enum Fault {
     /// The credentials have run out; new ones may be had.
     Expired { reason: String },
     /// Passes by itself. `doubt`: the request may have been carried out.
-    Passing {
-        reason: String,
-        after: Option<Duration>,
-        doubt: bool,
-    },
+    Passing { reason: String, after: Option<Duration>, doubt: bool },
     /// Needs a person.
     Lasting { reason: String },
     /// A HEAD was refused; only a GET has a body that says why.
@@ -64,22 +60,15 @@ impl Fault {
                 doubt: true,
             },
             SdkError::TimeoutError(_) => Self::passing("no answer in time", true),
-            SdkError::DispatchFailure(failure) if !failure.is_user() => match credentials(error) {
-                Some(fault) => fault,
-                None => Self::passing(&chain(error), true),
-            },
-            other => credentials(other).unwrap_or_else(|| Self::Lasting {
-                reason: chain(other),
-            }),
+            SdkError::DispatchFailure(failure) if !failure.is_user() => {
+                credentials(error).unwrap_or_else(|| connection(&chain(error)))
+            }
+            other => credentials(other).unwrap_or_else(|| Self::Lasting { reason: chain(other) }),
         }
     }
 
     pub(super) fn passing(reason: &str, doubt: bool) -> Self {
-        Self::Passing {
-            reason: reason.to_owned(),
-            after: None,
-            doubt,
-        }
+        Self::Passing { reason: reason.to_owned(), after: None, doubt }
     }
 
     fn of_answer(answer: &Answer<'_>) -> Self {
@@ -90,9 +79,7 @@ impl Fault {
             }
             (_, "PreconditionFailed") | (412, _) => Self::Taken,
             (_, "ExpiredToken" | "ExpiredTokenException" | "TokenRefreshRequired") => {
-                Self::Expired {
-                    reason: "the credentials have expired".to_owned(),
-                }
+                Self::Expired { reason: "the credentials have expired".to_owned() }
             }
             (
                 _,
@@ -162,21 +149,15 @@ impl Fault {
     /// The error for `place`; `None` where the caller has something better to do.
     pub(super) fn into_error(self, doing: Doing, place: &str) -> StoreError {
         match self {
-            Self::NotFound => StoreError::NotFound {
-                doing,
-                place: place.to_owned(),
-            },
+            Self::NotFound => StoreError::NotFound { doing, place: place.to_owned() },
             Self::Taken => StoreError::Conflict {
                 place: place.to_owned(),
                 found: "what, is not known".to_owned(),
             },
             Self::Expired { reason } => StoreError::unavailable(doing, place, reason),
-            Self::Passing { reason, after, .. } => StoreError::Unavailable {
-                doing,
-                place: place.to_owned(),
-                reason,
-                after,
-            },
+            Self::Passing { reason, after, .. } => {
+                StoreError::Unavailable { doing, place: place.to_owned(), reason, after }
+            }
             Self::Lasting { reason } => StoreError::refused(doing, place, reason),
             Self::Unexplained { status } => {
                 StoreError::refused(doing, place, format!("refused without a reason ({status})"))
@@ -195,40 +176,39 @@ struct Answer<'a> {
 
 impl Answer<'_> {
     fn lasting(&self, what: &str) -> Fault {
-        Fault::Lasting {
-            reason: self.reason(what),
-        }
+        Fault::Lasting { reason: self.reason(what) }
     }
 
     fn passing(&self) -> Fault {
         // 503 and the like were answered instead of being carried out.
         let reason = self.reason("the store is busy or in trouble");
-        Fault::Passing {
-            reason,
-            after: self.after,
-            doubt: false,
-        }
+        Fault::Passing { reason, after: self.after, doubt: false }
     }
 
     fn reason(&self, what: &str) -> String {
-        let code = self
-            .code
-            .map(|code| format!("{} ", quote(code)))
-            .unwrap_or_default();
-        let said = self
-            .message
-            .map(|m| format!(": {}", quote(m)))
-            .unwrap_or_default();
+        let code = self.code.map(|code| format!("{} ", quote(code))).unwrap_or_default();
+        let said = self.message.map(|m| format!(": {}", quote(m))).unwrap_or_default();
         format!("{what} ({code}{}{said})", self.status)
     }
 }
 
 /// Text of a server, fit for a log line.
 fn quote(text: &str) -> String {
-    text.chars()
-        .filter(|c| !c.is_control())
-        .take(LONGEST_QUOTE)
-        .collect()
+    text.chars().filter(|c| !c.is_control()).take(LONGEST_QUOTE).collect()
+}
+
+/// A connection that was not made, or broke. All of that passes, except a
+/// certificate that nobody vouches for.
+fn connection(reason: &str) -> Fault {
+    if reason.contains("invalid peer certificate") {
+        return Fault::Lasting {
+            reason: format!(
+                "the server's certificate is not to be trusted; if it is of an authority of \
+                 your own, name its file in SSL_CERT_FILE ({reason})"
+            ),
+        };
+    }
+    Fault::passing(reason, true)
 }
 
 /// Trouble with getting credentials, if that is at the bottom of `error`.
@@ -247,10 +227,7 @@ fn credentials(error: &(dyn Error + 'static)) -> Option<Fault> {
                 },
                 // A metadata service or STS that is away, or refuses: it may
                 // come back, and every attempt says why.
-                _ => Fault::passing(
-                    &format!("no credentials to be had: {}", chain(error)),
-                    false,
-                ),
+                _ => Fault::passing(&format!("no credentials to be had: {}", chain(error)), false),
             });
         }
         next = error.source();

@@ -52,17 +52,13 @@ pub(super) async fn connect(
         (None, None) => return Err("no region is known; set region, or AWS_REGION"),
     };
     let elsewhere = endpoint.as_deref().is_some_and(|e| !is_amazon(e));
-    let timeouts = TimeoutConfig::builder()
-        .connect_timeout(CONNECT_TIMEOUT)
-        .build();
+    let timeouts = TimeoutConfig::builder().connect_timeout(CONNECT_TIMEOUT).build();
     let mut builder = aws_sdk_s3::config::Builder::from(&shared)
         .region(region)
         .retry_config(RetryConfig::disabled())
         .timeout_config(timeouts)
         .stalled_stream_protection(
-            StalledStreamProtectionConfig::enabled()
-                .grace_period(STALL)
-                .build(),
+            StalledStreamProtectionConfig::enabled().grace_period(STALL).build(),
         )
         .force_path_style(options.path_style.unwrap_or(elsewhere))
         .request_checksum_calculation(match options.checksums {
@@ -81,11 +77,7 @@ pub(super) async fn connect(
 async fn environment(options: &S3Options, http: &SharedHttpClient) -> SdkConfig {
     let mut loader = aws_config::defaults(BehaviorVersion::latest())
         .http_client(http.clone())
-        .timeout_config(
-            TimeoutConfig::builder()
-                .connect_timeout(CONNECT_TIMEOUT)
-                .build(),
-        );
+        .timeout_config(TimeoutConfig::builder().connect_timeout(CONNECT_TIMEOUT).build());
     if let Some(region) = options.region() {
         loader = loader.region(region);
     } else if options.endpoint.is_some() {
@@ -107,9 +99,7 @@ async fn environment(options: &S3Options, http: &SharedHttpClient) -> SdkConfig 
 }
 
 fn endpoint_of_environment(shared: &SdkConfig) -> Option<String> {
-    let own = std::env::var("AWS_ENDPOINT_URL_S3")
-        .ok()
-        .filter(|url| !url.is_empty());
+    let own = std::env::var("AWS_ENDPOINT_URL_S3").ok().filter(|url| !url.is_empty());
     own.or_else(|| shared.endpoint_url().map(str::to_owned))
 }
 
@@ -129,9 +119,7 @@ impl Intercept for SignKnownHash {
         _components: &RuntimeComponents,
         config: &mut ConfigBag,
     ) -> Result<(), BoxError> {
-        config
-            .interceptor_state()
-            .store_put(PayloadSigningOverride::Precomputed(self.0.clone()));
+        config.interceptor_state().store_put(PayloadSigningOverride::Precomputed(self.0.clone()));
         Ok(())
     }
 }

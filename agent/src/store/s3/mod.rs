@@ -85,12 +85,7 @@ impl S3Store {
         let client = client::connect(&options, &http)
             .await
             .map_err(|why| StoreError::refused(Doing::Open, &place, why))?;
-        Ok(Self(Arc::new(Inner {
-            options,
-            place,
-            http,
-            client: RwLock::new(client),
-        })))
+        Ok(Self(Arc::new(Inner { options, place, http, client: RwLock::new(client) })))
     }
 
     /// The root as text, with a slash at its end.
@@ -145,10 +140,7 @@ impl S3Store {
     pub async fn put(&self, key: &str, bytes: Bytes, meta: &ObjectMeta) -> Result<(), StoreError> {
         key::check(Doing::Write, self.place(), key)?;
         let sha256 = Sha256::digest(&bytes).into();
-        match self
-            .send(key, &Body::Bytes(bytes), sha256, meta, Mode::Replace)
-            .await?
-        {
+        match self.send(key, &Body::Bytes(bytes), sha256, meta, Mode::Replace).await? {
             Ok(()) => Ok(()),
             Err(fault) => Err(self.settle(fault, Doing::Write, key).await),
         }
@@ -189,20 +181,12 @@ impl S3Store {
         let client = client::connect(&self.0.options, &self.0.http)
             .await
             .map_err(|why| StoreError::refused(Doing::Open, self.place(), why))?;
-        *self
-            .0
-            .client
-            .write()
-            .unwrap_or_else(PoisonError::into_inner) = client;
+        *self.0.client.write().unwrap_or_else(PoisonError::into_inner) = client;
         Ok(())
     }
 
     fn client(&self) -> Client {
-        self.0
-            .client
-            .read()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone()
+        self.0.client.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     fn named(&self, key: &str) -> String {
@@ -262,12 +246,7 @@ impl S3Store {
 
     /// Whether an object is there; one of other length or hash is a conflict.
     async fn compare(&self, key: &str, len: u64, want: [u8; 32]) -> Result<bool, StoreError> {
-        let differs = |found| {
-            Err(StoreError::Conflict {
-                place: self.named(key),
-                found,
-            })
-        };
+        let differs = |found| Err(StoreError::Conflict { place: self.named(key), found });
         let Some(info) = self.facts(Doing::Compare, key).await? else {
             return Ok(false);
         };
@@ -297,11 +276,8 @@ impl S3Store {
     }
 
     async fn facts(&self, doing: Doing, key: &str) -> Result<Option<ObjectInfo>, StoreError> {
-        let mut request = self
-            .client()
-            .head_object()
-            .bucket(&self.0.options.bucket)
-            .key(self.full(key));
+        let mut request =
+            self.client().head_object().bucket(&self.0.options.bucket).key(self.full(key));
         if self.checksums() {
             request = request.checksum_mode(ChecksumMode::Enabled);
         }
@@ -311,20 +287,15 @@ impl S3Store {
             // A HEAD has no body to say why; a GET has.
             Err(Fault::Unexplained { .. }) => {
                 return match self.read(doing, key).await {
-                    Ok(reader) => Ok(Some(ObjectInfo {
-                        len: reader.len(),
-                        sha256: None,
-                    })),
+                    Ok(reader) => Ok(Some(ObjectInfo { len: reader.len(), sha256: None })),
                     Err(StoreError::NotFound { .. }) => Ok(None),
                     Err(e) => Err(e),
                 };
             }
             Err(fault) => return Err(self.settle(fault, doing, key).await),
         };
-        let len = head
-            .content_length()
-            .and_then(|len| u64::try_from(len).ok())
-            .ok_or_else(|| {
+        let len =
+            head.content_length().and_then(|len| u64::try_from(len).ok()).ok_or_else(|| {
                 StoreError::unavailable(doing, &self.named(key), "the answer tells no length")
             })?;
         let whole = head.checksum_type() != Some(&ChecksumType::Composite);
@@ -333,11 +304,7 @@ impl S3Store {
     }
 
     async fn read(&self, doing: Doing, key: &str) -> Result<ObjectReader, StoreError> {
-        let request = self
-            .client()
-            .get_object()
-            .bucket(&self.0.options.bucket)
-            .key(self.full(key));
+        let request = self.client().get_object().bucket(&self.0.options.bucket).key(self.full(key));
         match within(ANSWER_TIMEOUT, request.send()).await {
             Ok(object) => ObjectReader::new(object, doing, self.named(key)),
             Err(fault) => Err(self.settle(fault, doing, key).await),
@@ -382,10 +349,7 @@ where
     match tokio::time::timeout(time, answer).await {
         Ok(Ok(answer)) => Ok(answer),
         Ok(Err(error)) => Err(Fault::of(&error)),
-        Err(_) => Err(Fault::passing(
-            &format!("no answer within {} s", time.as_secs()),
-            true,
-        )),
+        Err(_) => Err(Fault::passing(&format!("no answer within {} s", time.as_secs()), true)),
     }
 }
 
@@ -396,18 +360,13 @@ fn checksum(text: &str) -> Option<[u8; 32]> {
 
 fn hex(bytes: &[u8]) -> String {
     let digit = |n: u8| char::from_digit(u32::from(n), 16).unwrap_or_default();
-    bytes
-        .iter()
-        .flat_map(|b| [digit(b >> 4), digit(b & 15)])
-        .collect()
+    bytes.iter().flat_map(|b| [digit(b >> 4), digit(b & 15)]).collect()
 }
 
 /// Tags as the header wants them: a query string.
 fn tagging(tags: &[(String, String)]) -> Option<String> {
-    let pairs: Vec<_> = tags
-        .iter()
-        .map(|(name, value)| format!("{}={}", escaped(name), escaped(value)))
-        .collect();
+    let pairs: Vec<_> =
+        tags.iter().map(|(name, value)| format!("{}={}", escaped(name), escaped(value))).collect();
     Some(pairs.join("&")).filter(|text| !text.is_empty())
 }
 

@@ -81,13 +81,7 @@ impl FixedCredentials {
     #[must_use]
     pub fn new(access_key: &str, secret: &str, session_token: Option<&str>) -> Self {
         let token = session_token.map(str::to_owned);
-        Self(Credentials::new(
-            access_key,
-            secret,
-            token,
-            None,
-            "configuration",
-        ))
+        Self(Credentials::new(access_key, secret, token, None, "configuration"))
     }
 }
 
@@ -113,9 +107,7 @@ impl Endpoint {
     /// Without http(s) scheme or host; with credentials, query or fragment. The
     /// text is not repeated: it may hold a password.
     pub fn parse(text: &str) -> Result<Self, EndpointError> {
-        let rest = text
-            .strip_prefix("https://")
-            .or_else(|| text.strip_prefix("http://"));
+        let rest = text.strip_prefix("https://").or_else(|| text.strip_prefix("http://"));
         let rest = rest.ok_or(EndpointError("it begins with https:// or http://"))?;
         let host = rest.split('/').next().unwrap_or_default();
         if host.contains('@') {

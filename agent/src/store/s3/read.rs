@@ -23,22 +23,9 @@ impl ObjectReader {
         doing: Doing,
         place: String,
     ) -> Result<Self, StoreError> {
-        match object
-            .content_length()
-            .and_then(|len| u64::try_from(len).ok())
-        {
-            Some(len) => Ok(Self {
-                body: object.body,
-                len,
-                left: len,
-                doing,
-                place,
-            }),
-            None => Err(StoreError::unavailable(
-                doing,
-                &place,
-                "the answer tells no length",
-            )),
+        match object.content_length().and_then(|len| u64::try_from(len).ok()) {
+            Some(len) => Ok(Self { body: object.body, len, left: len, doing, place }),
+            None => Err(StoreError::unavailable(doing, &place, "the answer tells no length")),
         }
     }
 
@@ -63,13 +50,8 @@ impl ObjectReader {
     /// # Errors
     /// As there.
     pub async fn chunk(&mut self) -> Result<Option<Bytes>, StoreError> {
-        let broken = |reason: &str| {
-            Err(StoreError::unavailable(
-                self.doing,
-                &self.place,
-                reason.to_owned(),
-            ))
-        };
+        let broken =
+            |reason: &str| Err(StoreError::unavailable(self.doing, &self.place, reason.to_owned()));
         match tokio::time::timeout(STALL, self.body.next()).await {
             Err(_) => broken("the download stands still"),
             Ok(Some(Err(e))) => broken(&format!("the download broke off: {e}")),
@@ -99,12 +81,7 @@ pub struct Pages {
 
 impl Pages {
     pub(super) fn new(store: S3Store, prefix: &str) -> Self {
-        Self {
-            store,
-            prefix: prefix.to_owned(),
-            token: None,
-            done: false,
-        }
+        Self { store, prefix: prefix.to_owned(), token: None, done: false }
     }
 
     /// As [`crate::store::Lister::page`].
@@ -136,22 +113,13 @@ impl Pages {
             Ok(listing) => listing,
             Err(fault) => return Err(self.store.settle(fault, Doing::List, &self.prefix).await),
         };
-        let broken = |why| {
-            Err(StoreError::unavailable(
-                Doing::List,
-                self.store.place(),
-                why,
-            ))
-        };
+        let broken = |why| Err(StoreError::unavailable(Doing::List, self.store.place(), why));
         let mut entries = Vec::with_capacity(listing.contents().len());
         for object in listing.contents() {
             let key = object.key().and_then(|key| key.strip_prefix(&root));
             let len = object.size().and_then(|len| u64::try_from(len).ok());
             match (key, len) {
-                (Some(key), Some(len)) => entries.push(Entry {
-                    key: key.to_owned(),
-                    len,
-                }),
+                (Some(key), Some(len)) => entries.push(Entry { key: key.to_owned(), len }),
                 _ => return broken("the listing has an object without key or length"),
             }
         }

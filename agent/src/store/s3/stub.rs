@@ -13,6 +13,8 @@ pub(super) enum Step {
     Answer(String, Vec<u8>),
     /// Reads the head and so many bytes of the body, then resets.
     Reset(usize),
+    /// Reads the head, answers, and resets without reading the body.
+    Hasty(String),
 }
 
 /// An answer with a status, headers and a body.
@@ -49,10 +51,7 @@ pub(super) struct Asked {
 
 impl Asked {
     pub(super) fn header(&self, name: &str) -> Option<&str> {
-        self.headers
-            .iter()
-            .find(|(n, _)| n == name)
-            .map(|(_, value)| value.as_str())
+        self.headers.iter().find(|(n, _)| n == name).map(|(_, value)| value.as_str())
     }
 }
 
@@ -80,16 +79,16 @@ impl Stub {
                 }
             }
         });
-        Self {
-            address,
-            asked,
-            thread: Some(thread),
-            steps: count,
-        }
+        Self { address, asked, thread: Some(thread), steps: count }
     }
 
     pub(super) fn url(&self) -> String {
         format!("http://{}", self.address)
+    }
+
+    /// The requests that came until now: there may be fewer than steps.
+    pub(super) fn so_far(&self) -> Vec<Asked> {
+        self.asked.lock().unwrap().clone()
     }
 
     /// All requests, once as many came as there were steps.
@@ -129,17 +128,12 @@ fn serve(stream: TcpStream, step: &Step) -> Option<Asked> {
         headers.push((name.to_lowercase(), value.to_owned()));
     }
     let line = line.trim_end().trim_end_matches(" HTTP/1.1").to_owned();
-    let mut asked = Asked {
-        line,
-        headers,
-        body: 0,
-    };
-    let len = asked
-        .header("content-length")
-        .map_or(0, |len| len.parse::<usize>().unwrap());
+    let mut asked = Asked { line, headers, body: 0 };
+    let len = asked.header("content-length").map_or(0, |len| len.parse::<usize>().unwrap());
     let wanted = match step {
         Step::Answer(..) => len,
         Step::Reset(n) => len.min(*n),
+        Step::Hasty(_) => 0,
     };
     let mut buf = vec![0; 64 * 1024];
     while asked.body < wanted {
@@ -149,18 +143,13 @@ fn serve(stream: TcpStream, step: &Step) -> Option<Asked> {
             _ => return Some(asked),
         }
     }
+    let mut stream = stream;
+    if let Step::Hasty(head) = step {
+        drop(stream.write_all(head.as_bytes()));
+    }
     if let Step::Answer(head, body) = step {
-        let mut stream = stream;
-        let body = if asked.line.starts_with("HEAD") {
-            &[][..]
-        } else {
-            body
-        };
-        drop(
-            stream
-                .write_all(head.as_bytes())
-                .and_then(|()| stream.write_all(body)),
-        );
+        let body = if asked.line.starts_with("HEAD") { &[][..] } else { body };
+        drop(stream.write_all(head.as_bytes()).and_then(|()| stream.write_all(body)));
     }
     Some(asked)
 }

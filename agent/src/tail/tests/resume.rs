@@ -200,3 +200,22 @@ fn a_position_that_cannot_be_read_is_refused() {
         assert_eq!(is_version, version);
     }
 }
+
+#[test]
+fn the_rest_of_a_line_whose_beginning_vanished_while_stopped_is_marked() {
+    let mut world = World::new();
+    world.append("app.log", docker("whole\n", "stdout") + &docker("the beginning ", "stdout"));
+    world.scan().kill();
+    fs::remove_file(world.path("app.log")).unwrap();
+    world.append("app.log", docker("the rest\n", "stdout") + &docker("new\n", "stdout"));
+    world.scan().pass(10_000);
+    assert_eq!(world.texts(), ["whole", "the rest", "new"]);
+    let cuts: Vec<_> = world.journal.now.lines.iter().map(|l| l.cut.before).collect();
+    assert_eq!(cuts, [false, true, false]);
+    // By whether the filesystem gave the inode again.
+    assert!(
+        matches!(world.gaps()[..], ["replaced-while-stopped" | "file-vanished"]),
+        "{:?}",
+        world.gaps()
+    );
+}

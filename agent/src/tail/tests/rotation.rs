@@ -221,3 +221,32 @@ fn a_container_that_starts_again_does_not_inherit_half_a_line() {
     assert_eq!(world.texts(), ["fresh", "died here"]);
     assert_eq!(world.journal.now.lines[1].cut.after, Some(CutReason::TimedOut));
 }
+
+#[test]
+fn the_rest_of_a_line_comes_long_after_its_beginning_was_deleted() {
+    let mut world = World::new();
+    world.append("app.log", docker("the beginning ", "stdout"));
+    world.scan();
+    fs::remove_file(world.path("app.log")).unwrap();
+    world.append("app.log", "");
+    world.scan().scan().scan().scan();
+    world.append("app.log", docker("and the rest\n", "stdout"));
+    world.scan();
+    assert_eq!(world.texts(), ["the beginning and the rest"]);
+}
+
+#[test]
+fn a_deleted_beginning_that_was_given_up_leaves_a_rest_that_is_marked_after_a_kill() {
+    let mut world = World::new();
+    world.append("app.log", docker("the beginning ", "stdout"));
+    world.scan();
+    fs::remove_file(world.path("app.log")).unwrap();
+    world.append("app.log", "");
+    world.scan().pass(60_000);
+    assert_eq!(world.texts(), ["the beginning "]);
+    world.kill();
+    world.append("app.log", docker("and the rest\n", "stdout"));
+    world.scan().pass(60_000);
+    assert_eq!(world.texts(), ["the beginning ", "and the rest"]);
+    assert!(world.journal.now.lines[1].cut.before);
+}

@@ -1,0 +1,237 @@
+//! What is refused: the whole message, as the operator reads it.
+
+use super::*;
+
+#[test]
+fn all_errors_come_at_once_with_place_and_hint() {
+    refused(
+            "orgin: x
+sources:
+  - type: file
+    include: logs/*.log
+    format: dokcer
+    max_line: 5
+redact:
+  mask: yes
+journal: {path: var/journal, max_bytes: 1MiB}
+seal:
+  signing_key: c2VjcmV0
+  level: 12
+sinks:
+  - name: archive
+    type: archive
+    url: https://bucket.s3.amazonaws.com
+  - {name: b, url: 's3://bucket-b/'}
+log: {level: verbose}
+",
+            "
+c.yaml:1:1: orgin: unknown key
+    did you mean `origin`?
+c.yaml:4:14: sources[0].include: `logs/*.log` cannot stand here
+    write [\"/var/log/containers/wa-*.log\"]
+c.yaml:5:13: sources[0].format: `dokcer` is not known here
+    did you mean `docker`?
+c.yaml:6:15: sources[0].max_line: `5` has no unit
+    write it as in 16MiB
+c.yaml:8:9: redact.mask: `yes` cannot stand here
+    write true or false
+c.yaml:9:17: journal.path: `var/journal` is not an absolute path without `..`
+    begin at the root: /etc/sealtail/…
+c.yaml:9:41: journal.max_bytes: 1MiB is out of range
+    from 64MiB to 1TiB
+c.yaml:11:16: seal.signing_key: is not a reference to a secret
+    a secret does not stand in the configuration: put it in a file and write {file: /path/to/it}, or {env: NAME} for an environment variable
+c.yaml:12:10: seal.level: gzip has no level 12
+    from 1 to 9
+c.yaml:16:10: sinks[0].url: is no URL of an archive
+    a server that speaks S3 is named by `endpoint`, the bucket by url: s3://bucket/prefix/
+c.yaml:17:5: sinks[1]: `type` is missing
+    type: `archive`
+c.yaml:18:14: log.level: `verbose` is not known here
+    one of `error`, `warn`, `info`, `debug` or `trace`
+",
+        );
+}
+
+#[test]
+fn what_this_version_does_not_have_is_said_not_ignored() {
+    refused(
+            "admin: {listen: '127.0.0.1:8686'}
+retention: {purge_after: 400d}
+sources:
+  - {type: file, include: [/a], since: 2026-01-01}
+seal: {recipients: [{kms: 'arn:aws:kms:x'}]}
+sinks:
+  - {name: archive, type: archive, url: 's3://bucket/', on_full: block}
+  - {name: splunk, type: splunk_hec, url: 'https://splunk.example:8088', token: {env: T}}
+  - {name: datadog, type: datadog, site: datadoghq.eu}
+",
+            "
+c.yaml:1:1: admin: the admin port is not available yet in this version
+c.yaml:2:1: retention: purging and Object Lock are not available yet in this version; retention days from a governance document are carried as tags on every object
+c.yaml:4:33: sources[0].since: starting at a time is not available yet; use start_at
+c.yaml:5:22: seal.recipients[0].kms: AWS KMS recipients are not available yet in this version, they are planned; use {rsa: /etc/sealtail/archive.pub.pem}
+c.yaml:7:57: sinks[0].on_full: is not available yet in this version: archive sinks always block, nothing is given up
+c.yaml:8:26: sinks[1].type: the Splunk sink is not available yet in this version
+c.yaml:9:27: sinks[2].type: the Datadog sink is not available yet in this version
+",
+        );
+}
+
+#[test]
+fn yaml_that_is_none_or_strange() {
+    refused(
+        "a: [1",
+        "c.yaml:2:1: not valid YAML: while parsing a flow sequence, expected ',' or ']'",
+    );
+    refused("", "c.yaml:1:1: there is nothing in it");
+    refused(
+        "- a\n",
+        "c.yaml:1:1: a list cannot stand here\n    write keys and values (`governance`, `journal`, `limits`, `log`, `origin`, `redact`, `seal`, `sinks` or `sources`)",
+    );
+    refused(
+        &with("log: {level: info}\nlog: {level: warn}\n"),
+        "c.yaml:3:1: log: this key is on line 2 already\n    keep one of the two",
+    );
+    refused(&with("---\na: b\n"), "c.yaml:2:1: a second document begins here; there is one a file");
+    refused(&with("log: !x {level: info}\n"), "c.yaml:2:6: YAML tags (`!…`) are not taken here");
+    refused(
+        &with("log: {<<: {level: info}}\n"),
+        "c.yaml:2:7: log: YAML merge keys (`<<`) are not taken here",
+    );
+    refused(
+        &with("log: {level: ${L}}\n"),
+        "c.yaml:2:15: not valid YAML: while parsing a flow mapping, did not find expected ',' or '}'\n    inside {…} and […] a variable stands in quotes: \"${NAME}\"",
+    );
+    refused(
+        &with("redact:\n"),
+        "c.yaml:2:7: redact: has no value\n    write keys and values (`allow_clear`, `include_payload`, `mask`, `profile` or `token_key`), or delete the key",
+    );
+}
+
+#[test]
+fn aliases_cannot_explode() {
+    let mut text = String::from("a0: &a0 [x, x, x, x, x, x, x, x, x, x]\n");
+    for n in 1..10 {
+        let m = n - 1;
+        text.push_str(&format!("a{n}: &a{n} [{}]\n", vec![format!("*a{m}"); 10].join(", ")));
+    }
+    let errors = parse(&text, "c.yaml", &env).unwrap_err().to_string();
+    assert!(errors.contains("more values than a configuration can have"), "{errors}");
+    let deep = "[".repeat(100);
+    let errors = parse(&deep, "c.yaml", &env).unwrap_err().to_string();
+    assert!(errors.contains("nested too deeply"), "{errors}");
+    let errors = parse("a: &a [*a]", "c.yaml", &env).unwrap_err().to_string();
+    assert!(errors.contains("stands inside what it names"), "{errors}");
+}
+
+#[test]
+fn a_variable_that_is_not_set_has_its_place_and_values_are_not_shown() {
+    refused(
+        &with("origin: a/${NONE}\n"),
+        "c.yaml:2:9: origin: the environment variable NONE is not set\n    set it, or give a default: ${NONE:-value}",
+    );
+    let text = with("origin: /${SECRET}\nlog: {level: '${SECRET}'}\nredact: {token_key: '${SECRET}', mask: '${SECRET}'}\nlimits: {memory: '${SECRET}'}\nsources: [{type: file, include: ['${SECRET}']}]\nseal: {signing_key: {file: '${SECRET}'}}\n")
+            .replace("file:///srv/archive", "'s3://${SECRET}:x@b/'");
+    let errors = parse(&text, "c.yaml", &env).unwrap_err();
+    assert_eq!(errors.problems().len(), 8, "{errors}");
+    assert!(!errors.to_string().contains("hunter2"), "{errors}");
+}
+
+#[test]
+fn sinks_that_are_none() {
+    refused(
+        "log: {level: info}\n",
+        "c.yaml:1:1: sinks: there is no sink, so nothing could be delivered\n    sinks: [{name: archive, type: archive, url: s3://bucket/prefix/}]",
+    );
+    refused(
+        "sinks: []\n",
+        "c.yaml:1:8: sinks: there is no sink, so nothing could be delivered\n    sinks: [{name: archive, type: archive, url: s3://bucket/prefix/}]",
+    );
+    refused(
+        "sinks:
+  - {name: a, type: archive, url: 'file:///srv/a', region: x}
+  - {name: a, type: archive, url: 'file:///srv/a/'}
+  - {name: ../b, type: archive, url: 'file:///var/lib/sealtail/journal/x'}
+",
+        "
+c.yaml:2:60: sinks[0].region: has no meaning for a file:// archive
+    delete it, or write an s3:// url
+c.yaml:3:12: sinks[1].name: `a` is the name of sinks[0] already
+    its progress is kept under it: take another
+c.yaml:3:35: sinks[1].url: sinks[0] delivers to the same place
+    delete one of the two
+c.yaml:4:12: sinks[2].name: `../b` is no name for a sink
+    1 to 64 letters, digits, `.`, `_` and `-`
+",
+    );
+    refused(
+        "sinks: [{name: a, type: archive, url: 'file:///var/lib/sealtail/journal/x'}]",
+        "c.yaml:1:39: sinks[0].url: archive and journal cannot lie in each other\n    give the archive a folder of its own",
+    );
+}
+
+#[test]
+fn what_does_not_fit_together() {
+    refused(
+        &with("limits: {memory: 16MiB}\nseal: {codec: zstd, level: 19}\n"),
+        "c.yaml:2:18: limits.memory: 16MiB is too little: 109MiB are needed (read buffer 1.25MiB, joiners 8MiB, journal block 2MiB, seal 96.5MiB, upload 512KiB)\n    raise it, or lower max_line or seal.level",
+    );
+    refused(
+        &with("journal: {max_bytes: 64MiB}\nseal: {batch: {max_bytes: 17MiB}}\n"),
+        "c.yaml:3:27: seal.batch.max_bytes: a batch of 17MiB does not fit in the outbox of 16MiB\n    the outbox is a quarter of journal.max_bytes: make the batch smaller, or the journal larger",
+    );
+    refused(
+        &with("redact: {profile: mask-only}\n"),
+        "c.yaml:2:19: redact.profile: mask-only keeps message content, include_payload: false forbids it\n    set redact.include_payload: true to say so, or take strict or balanced",
+    );
+    refused(
+        &with("redact: {allow_clear: true}\n"),
+        "c.yaml:2:23: redact.allow_clear: has an effect only beside governance.retention_policy.pii_redaction: false\n    delete it",
+    );
+    refused(
+        &with(
+            "journal: {key: {file: /k, generate: true}}\nseal: {recipients: [{rsa: /a, aes: {file: /b}}, {}]}\n",
+        ),
+        "
+c.yaml:2:16: journal.key: needs exactly one of `file`, `env` and `generate`
+    {file: /etc/sealtail/journal.key}
+c.yaml:3:21: seal.recipients[0]: needs exactly one of `rsa` and `aes`
+    {rsa: /etc/sealtail/archive.pub.pem}
+c.yaml:3:49: seal.recipients[1]: needs exactly one of `rsa` and `aes`
+    {rsa: /etc/sealtail/archive.pub.pem}
+",
+    );
+}
+
+#[test]
+fn a_file_that_cannot_be_read() {
+    let errors = load(Path::new("/nonexistent/c.yaml"), &env).unwrap_err().to_string();
+    assert!(errors.starts_with("/nonexistent/c.yaml: cannot be read: No such file"), "{errors}");
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("c.yaml");
+    std::fs::write(&file, b"origin: \xff").unwrap();
+    let errors = load(&file, &env).unwrap_err().to_string();
+    assert!(errors.ends_with("is not UTF-8 (from byte 8 on)"), "{errors}");
+}
+
+#[test]
+fn nothing_that_is_thrown_at_it_panics() {
+    let text = std::fs::read_to_string(
+        Path::new(env!("CARGO_MANIFEST_DIR")).join("../config/sealtail.yaml"),
+    )
+    .unwrap();
+    let flips = [b'{', b'[', b':', b'-', b'"', b'$', b'\n', b' ', b'&', b'*', b'9', b'\t'];
+    for (n, at) in (0..text.len()).step_by(7).enumerate() {
+        let mut bytes = text.clone().into_bytes();
+        bytes[at] = flips[n % flips.len()];
+        if let Ok(text) = String::from_utf8(bytes)
+            && let Err(e) = parse(&text, "c", &env)
+        {
+            assert!(e.problems().iter().all(|p| p.line > 0), "{e}");
+        }
+        if text.is_char_boundary(at) {
+            let _ = parse(&text[..at], "c", &env);
+        }
+    }
+}

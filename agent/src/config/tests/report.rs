@@ -1,0 +1,87 @@
+//! What `sealtail check` prints.
+
+use super::*;
+
+#[test]
+fn it_is_a_configuration_that_means_the_same() {
+    for name in ["sealtail.yaml", "systemd.yaml", "quickstart.yaml", "governance.json"] {
+        let first = example(name);
+        let again = good(&render_check(&first, &env));
+        assert_eq!(first.effective, again.effective, "{name}");
+        assert_eq!(first.config_hash(), again.config_hash(), "{name}");
+        assert_eq!(first.sinks, again.sinks, "{name}");
+        assert_eq!(first.governance, again.governance, "{name}");
+    }
+}
+
+#[test]
+fn the_hash_is_over_meaning_not_layout() {
+    let a = good(&with("log: {level: info}\norigin: x\n"));
+    let b = good(&format!("origin: \"x\" # me\n{MINIMAL}"));
+    assert_eq!(a.config_hash(), b.config_hash());
+    assert_eq!(a.config_hash().len(), 64);
+    let c = good(&with("origin: y\n"));
+    assert_ne!(a.config_hash(), c.config_hash());
+}
+
+#[test]
+fn bounds_add_up_to_the_budget() {
+    let l = good(MINIMAL).limits;
+    let parts = [l.read_buffer, l.joiners, l.journal_block, l.seal, l.upload, l.spare()];
+    assert_eq!(parts.iter().map(|s| s.bytes()).sum::<u64>(), l.memory.bytes());
+    let report = render_check(&good(MINIMAL), &env);
+    for words in [
+        "At most 32MiB in buffers (limits.memory)",
+        "1.25MiB to read",
+        "At most 1GiB under /var/lib/sealtail/journal (journal.max_bytes)",
+        "segments of 64MiB, and sealed batches that wait for upload, at most 256MiB",
+        "The archive in /srv/archive grows without bound.",
+    ] {
+        assert!(report.contains(words), "{words}\n{report}");
+    }
+}
+
+#[test]
+fn keys_that_are_missing_wrong_or_open_to_all_are_named() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let dir = tempfile::tempdir().unwrap();
+    let at = |name: &str| dir.path().join(name).display().to_string();
+    let secret = sealtail_seal::keys::secret_to_text(&[7; 32]);
+    std::fs::write(at("token.key"), secret.as_bytes()).unwrap();
+    std::fs::set_permissions(at("token.key"), std::fs::Permissions::from_mode(0o644)).unwrap();
+    std::fs::write(at("archive.pub.pem"), "hunter2").unwrap();
+    let text = with(&format!(
+        "redact:
+  token_key: {{file: '{}'}}
+journal: {{key: {{env: JOURNAL_KEY}}}}
+seal:
+  signing_key: {{file: '{}'}}
+  recipients: [{{rsa: '{}'}}]
+",
+        at("token.key"),
+        at("signing.key"),
+        at("archive.pub.pem"),
+    ));
+    let env = |name: &str| match name {
+        "JOURNAL_KEY" => Some(secret.to_string()),
+        _ => env(name),
+    };
+    let c = parse(&text, "c.yaml", &env).unwrap();
+    let keys = c.keys(&env);
+    let states: Vec<_> = keys.iter().map(|k| &k.state).collect();
+    use KeyState::{Missing, Open, Present, Unusable};
+    assert!(matches!(*states, [Open(0o644), Present, Missing, Unusable(_)]), "{states:?}");
+    assert_eq!(keys.iter().filter(|k| k.is_usable()).count(), 2);
+    let report = render_check(&c, &env);
+    assert!(report.contains("signing.key is MISSING"), "{report}");
+    assert!(report.contains("anybody can read it (mode 0644): chmod 0600"), "{report}");
+    assert!(report.contains("archive.pub.pem is UNUSABLE: not an RSA public key"), "{report}");
+    assert!(report.contains(&format!("sealtail keygen {}", dir.path().display())), "{report}");
+    assert!(!report.contains("hunter2") && !report.contains(secret.trim()), "{report}");
+}
+
+#[test]
+fn a_key_beside_the_journal_is_explained() {
+    let report = render_check(&good(&with("journal: {key: {generate: true}}\n")), &env);
+    assert!(report.contains("not a stolen volume that holds both"), "{report}");
+}

@@ -1,0 +1,167 @@
+//! The world's numbering plan, small: is a run of digits a phone number?
+//!
+//! Calling code, how long the national number may be, and its first digit, as
+//! the ITU and the national plans publish them. For the North American plan the
+//! area codes that are assigned, and 555, which invented people have. This says
+//! yes too often rather than too rarely: what it lets pass is not redacted.
+
+/// Whether `digits` (no `+`, no separators) begin with a calling code behind
+/// which a national number of this length and beginning exists.
+pub(in super::super) fn is_phone(digits: &[u8]) -> bool {
+    if !(8..=15).contains(&digits.len()) {
+        return false;
+    }
+    if digits.first() == Some(&b'1') {
+        return nanp(digits.get(1..).unwrap_or_default());
+    }
+    calling_code(digits).is_some()
+}
+
+/// The length of the calling code that makes `digits` a number, if one does.
+pub(super) fn calling_code(digits: &[u8]) -> Option<usize> {
+    if digits.first() == Some(&b'1') {
+        return nanp(digits.get(1..)?).then_some(1);
+    }
+    (1..=3).find(|&n| {
+        let (code, national) = digits.split_at(n.min(digits.len()));
+        let code = number(code);
+        let Ok(at) = PLAN.binary_search_by_key(&code, |row| row.0) else {
+            return false;
+        };
+        let Some(&(_, lengths, firsts)) = PLAN.get(at) else {
+            return false;
+        };
+        let first = national.first().map_or(0, |c| c.wrapping_sub(b'0') & 15);
+        national.len() < 16 && lengths >> national.len() & 1 == 1 && firsts >> first & 1 == 1
+    })
+}
+
+/// A ten-digit number of the North American plan: area code, exchange, line.
+pub(super) fn nanp(national: &[u8]) -> bool {
+    let (Some(area), Some(exchange)) = (national.get(..3), national.get(3)) else {
+        return false;
+    };
+    let Some(area) = number(area).checked_sub(200) else {
+        return false;
+    };
+    // 555 is nobody's and everybody's: documents and samples use it with any exchange.
+    if area == 555 - 200 {
+        return national.len() == 10;
+    }
+    let word = NANP.get(usize::from(area / 64)).copied().unwrap_or(0);
+    national.len() == 10 && word >> (area % 64) & 1 == 1 && *exchange >= b'2'
+}
+
+fn number(digits: &[u8]) -> u16 {
+    digits.iter().fold(0, |n, c| n * 10 + u16::from(c.wrapping_sub(b'0') & 15))
+}
+
+/// Area codes, a bit each from 200 on.
+const NANP: [u64; 13] = [
+    0xd37f_459c_bf9f_f7fe,
+    0xfbff_7fe0_021a_9779,
+    0x0650_03bb_07ce_bb5e,
+    0x05af_6dd3_8ff7_fe00,
+    0xff7f_f000_11cf_7184,
+    0x7afc_dea8_9138_7fff,
+    0xe392_f4df_f7ff_001f,
+    0x3fe0_025f_41e8_7f0e,
+    0xfe2d_6618_d65d_f3ff,
+    0xcbf6_3ff7_ff00_0f7c,
+    0xf001_00f3_7fdf_c7b9,
+    0x0095_baff_4f21_ff7f,
+    0x0000_0000_0027_9cbc,
+];
+
+/// Calling code; bit n: n-digit national numbers; bit d: they may begin with d.
+#[rustfmt::skip]
+const PLAN: &[(u16, u16, u16)] = &[
+    (7, 0x0400, 0x398), (20, 0x0700, 0x37e), (27, 0x07e0, 0x3fe), (30, 0x1c00, 0x3c4), (31, 0x0fe0, 0x3fe),
+    (32, 0x0300, 0x3fe), (33, 0x0200, 0x3fe), (34, 0x0200, 0x3f0), (36, 0x0300, 0x3fe), (39, 0x1fc0, 0x13b),
+    (40, 0x0240, 0x38c), (41, 0x1200, 0x3fc), (43, 0x3ff0, 0x3fe), (44, 0x0600, 0x3ae), (45, 0x0100, 0x3fc),
+    (46, 0x17c0, 0x3fe), (47, 0x0120, 0x3fd), (48, 0x07c0, 0x3fe), (49, 0x3ff0, 0x3fe), (51, 0x0300, 0x3f2),
+    (52, 0x0c00, 0x3fe), (53, 0x05c0, 0x1fc), (54, 0x0c00, 0x34e), (55, 0x0f00, 0x3fe), (56, 0x0e00, 0x3fe),
+    (57, 0x0d00, 0x25a), (58, 0x0400, 0x374), (60, 0x0700, 0x3fa), (61, 0x17e0, 0x19e), (62, 0x3f80, 0x3ff),
+    (63, 0x3f40, 0x3fe), (64, 0x07e0, 0x3fe), (65, 0x0d00, 0x3ca), (66, 0x2700, 0x3ff), (81, 0x3f00, 0x3ff),
+    (82, 0x3f60, 0x1ff), (84, 0x0780, 0x3ee), (86, 0x0f80, 0x3fe), (90, 0x3480, 0x33c), (91, 0x3f00, 0x3fe),
+    (92, 0x0f00, 0x3fe), (93, 0x0200, 0x0fc), (94, 0x0200, 0x3fe), (95, 0x07c0, 0x3f6), (98, 0x04f0, 0x3fe),
+    (211, 0x0200, 0x202), (212, 0x0200, 0x1e0), (213, 0x0300, 0x3fe), (216, 0x0100, 0x3bc), (218, 0x0200, 0x3fc),
+    (220, 0x0280, 0x3fc), (221, 0x0200, 0x388), (222, 0x0100, 0x11c), (223, 0x0100, 0x3f4), (224, 0x0300, 0x0c8),
+    (225, 0x0400, 0x005), (226, 0x0100, 0x0f5), (227, 0x0100, 0x385), (228, 0x0100, 0x284), (229, 0x0400, 0x001),
+    (230, 0x0580, 0x1fc), (231, 0x0380, 0x1fc), (232, 0x0100, 0x3cc), (233, 0x0300, 0x12c), (234, 0x1c00, 0x384),
+    (235, 0x0100, 0x3cc), (236, 0x0100, 0x1c4), (237, 0x0300, 0x144), (238, 0x0080, 0x33c), (239, 0x0080, 0x204),
+    (240, 0x0200, 0x32c), (241, 0x0180, 0x0ff), (242, 0x0200, 0x105), (243, 0x0780, 0x37e), (244, 0x0200, 0x204),
+    (245, 0x0280, 0x210), (246, 0x0080, 0x008), (247, 0x0060, 0x3ff), (248, 0x0080, 0x354), (249, 0x0200, 0x202),
+    (250, 0x0300, 0x385), (251, 0x0200, 0x3be), (252, 0x03c0, 0x3fe), (253, 0x0100, 0x084), (254, 0x0780, 0x3f6),
+    (255, 0x0200, 0x3d4), (256, 0x0200, 0x39c), (257, 0x0100, 0x0cc), (258, 0x0300, 0x104), (260, 0x0200, 0x3e4),
+    (261, 0x0200, 0x00c), (262, 0x0200, 0x3c4), (263, 0x0680, 0x1ec), (264, 0x0300, 0x140), (265, 0x0280, 0x38e),
+    (266, 0x0100, 0x164), (267, 0x0580, 0x3fd), (268, 0x0300, 0x28d), (269, 0x0080, 0x198), (290, 0x0030, 0x364),
+    (291, 0x0080, 0x182), (297, 0x0080, 0x3e4), (298, 0x0040, 0x3fc), (299, 0x0040, 0x3fe), (350, 0x0100, 0x064),
+    (351, 0x0200, 0x3ce), (352, 0x0ff0, 0x3fc), (353, 0x0780, 0x3f6), (354, 0x0280, 0x3f8), (355, 0x03c0, 0x3fc),
+    (356, 0x0100, 0x3ac), (357, 0x0100, 0x3a4), (358, 0x1fe0, 0x3fe), (359, 0x03c0, 0x3fc), (370, 0x0100, 0x3f8),
+    (371, 0x0100, 0x344), (372, 0x0580, 0x3f8), (373, 0x0100, 0x3ec), (374, 0x0100, 0x3fe), (375, 0x0fc0, 0x31e),
+    (376, 0x0340, 0x3ea), (377, 0x0300, 0x3d8), (378, 0x0500, 0x0e1), (380, 0x0600, 0x3f8), (381, 0x1fc0, 0x3ce),
+    (382, 0x0300, 0x3fc), (383, 0x1f00, 0x31c), (385, 0x0380, 0x3fe), (386, 0x01e0, 0x3fe), (387, 0x0300, 0x3f8),
+    (389, 0x0100, 0x1bc), (420, 0x1e00, 0x3fc), (421, 0x02c0, 0x37c), (423, 0x0280, 0x3cc), (500, 0x0020, 0x0fc),
+    (501, 0x0880, 0x1fd), (502, 0x0900, 0x1fe), (503, 0x0980, 0x3e4), (504, 0x0900, 0x38c), (505, 0x0100, 0x1e6),
+    (506, 0x0500, 0x3fc), (507, 0x0d80, 0x3ff), (508, 0x0240, 0x3fc), (509, 0x0100, 0x33c), (590, 0x0200, 0x3e0),
+    (591, 0x0100, 0x0fc), (592, 0x0080, 0x3fc), (593, 0x0f00, 0x2fe), (594, 0x0200, 0x3e0), (595, 0x0fc0, 0x3fc),
+    (596, 0x0200, 0x3e0), (597, 0x00c0, 0x3fc), (598, 0x1ff0, 0x317), (599, 0x0180, 0x2d8), (670, 0x0180, 0x39c),
+    (672, 0x0040, 0x00a), (673, 0x0080, 0x1bc), (674, 0x0080, 0x3f4), (675, 0x0180, 0x3fe), (676, 0x00a0, 0x3fd),
+    (677, 0x00a0, 0x3fe), (678, 0x00a0, 0x3bc), (679, 0x0880, 0x3fd), (680, 0x0080, 0x3fc), (681, 0x0240, 0x390),
+    (682, 0x0020, 0x1bc), (683, 0x0090, 0x1f0), (685, 0x04e0, 0x1fc), (686, 0x0120, 0x1fc), (687, 0x0040, 0x3bd),
+    (688, 0x00e0, 0x284), (689, 0x0340, 0x110), (690, 0x00f0, 0x09c), (691, 0x0080, 0x308), (692, 0x0080, 0x07c),
+    (800, 0x0100, 0x3ff), (808, 0x0100, 0x3fe), (850, 0x0500, 0x1fe), (852, 0x0be0, 0x3fc), (853, 0x0180, 0x145),
+    (855, 0x0300, 0x3fe), (856, 0x0700, 0x1fc), (870, 0x1200, 0x0ec), (878, 0x1000, 0x002), (880, 0x07c0, 0x3fe),
+    (881, 0x0600, 0x3cf), (882, 0x1f80, 0x23e), (883, 0x1f00, 0x03e), (886, 0x0f80, 0x3fc), (888, 0x0800, 0x3ff),
+    (960, 0x0480, 0x3d8), (961, 0x0180, 0x3fe), (962, 0x0300, 0x3fc), (963, 0x0300, 0x23e), (964, 0x0700, 0x0fe),
+    (965, 0x0180, 0x276), (966, 0x0600, 0x322), (967, 0x0380, 0x0fe), (968, 0x0380, 0x3a6), (970, 0x0700, 0x336),
+    (971, 0x1fe0, 0x3fc), (972, 0x1f80, 0x3be), (973, 0x0100, 0x3ca), (974, 0x0b80, 0x1fd), (975, 0x0180, 0x1fe),
+    (976, 0x0700, 0x3e6), (977, 0x0d00, 0x3fe), (979, 0x0200, 0x22a), (992, 0x0200, 0x3ff), (993, 0x0100, 0x0fe),
+    (994, 0x0200, 0x3fe), (995, 0x0200, 0x1b8), (996, 0x0600, 0x3ec), (998, 0x0200, 0x3ec),
+];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_are_numbers() {
+        for yes in [
+            "16505551234",
+            "15551234567",
+            "919876543210",
+            "79001234568",
+            "5511999998888",
+            "447700900123",
+            "4915112345678",
+            "5215512345678",
+            "908502421215",
+            "6591234567",
+        ] {
+            assert!(is_phone(yes.as_bytes()), "{yes}");
+        }
+    }
+
+    #[test]
+    fn clocks_byte_counts_and_handles_are_not() {
+        for no in [
+            "1697043223",
+            "1697043223123",
+            "14269902848",
+            "106540352242922",
+            "140639843464128",
+            "1223074156",
+            "20241104130244",
+            "1234567",
+            "9223372036853727000",
+        ] {
+            assert!(!is_phone(no.as_bytes()), "{no}");
+        }
+    }
+
+    #[test]
+    fn the_plan_is_sorted_for_the_search() {
+        assert!(PLAN.is_sorted_by(|a, b| a.0 < b.0));
+    }
+}
