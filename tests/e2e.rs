@@ -4,12 +4,7 @@
 //! `SEALTAIL_TEST_S3_*` name a real S3 server, without which the S3 runs say
 //! loudly that they were skipped.
 
-#![expect(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    reason = "a test that cannot go on fails"
-)]
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 #[path = "e2e/bad_input.rs"]
 mod bad_input;

@@ -142,3 +142,24 @@ fn schema_is_json_and_names_the_sinks() {
     assert!(forms.iter().any(|f| f["properties"]["sinks"].is_object()));
     assert!(forms.iter().any(|f| f["properties"]["retention_policy"].is_object()));
 }
+
+/// The backlog of a gateway that ran long before the agent came:
+/// `SEALTAIL_TEST_LINES=1000000` makes it the 450 MB one.
+#[test]
+fn memory_stays_bounded_whatever_the_size_of_the_input() {
+    let sandbox = Sandbox::directory();
+    let lines = std::env::var("SEALTAIL_TEST_LINES").ok().and_then(|n| n.parse().ok());
+    let log = std::fs::File::create(sandbox.path("logs/gateway-json.log")).unwrap();
+    let mut log = std::io::BufWriter::new(log);
+    let lines = lines.unwrap_or(60_000);
+    crate::loggen::perf_log(lines, 5, &mut log).unwrap();
+    std::io::Write::flush(&mut log).unwrap();
+    let out = sandbox.once();
+    assert!(out.status.success(), "{}", said(&out));
+    let text = said(&out);
+    assert!(text.contains(&format!("read      {lines} lines")), "{text}");
+    let used = text.lines().find_map(|l| l.trim().strip_prefix("used ")).unwrap();
+    let peak = used.split(", ").nth(1).and_then(|t| t.split(' ').next()).unwrap();
+    let peak: f64 = peak.parse().unwrap();
+    assert!(peak < 48.0, "{used}");
+}

@@ -90,10 +90,6 @@ impl Sandbox {
         self.root.path().join(name)
     }
 
-    pub(crate) fn root(&self) -> &Path {
-        self.root.path()
-    }
-
     /// Writes the configuration and returns where it is.
     pub(crate) fn config(&self) -> PathBuf {
         let (root, s) = (self.root.path().display(), &self.settings);

@@ -1,6 +1,6 @@
 //! The hash of one record in its batch's tree (SEAL-FORMAT.md section 3).
 //!
-//! d = blind[32] || line bytes, blind = HMAC-SHA256(salt, u64 seq). The salt is
+//! `d = blind[32] || line bytes`, `blind = HMAC-SHA256(salt, u64 seq)`. The salt is
 //! inside the ciphertext: once the data key is destroyed the hashes tell
 //! nothing of the lines, and the chain still verifies.
 

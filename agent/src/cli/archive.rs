@@ -71,7 +71,7 @@ pub(super) struct OpenArguments {
     dedupe: bool,
 }
 
-pub(super) fn verify(arguments: VerifyArguments) -> Outcome {
+pub(super) fn verify(arguments: &VerifyArguments) -> Outcome {
     let now = crate::run::now_ms();
     let request = verifying::Request {
         key: public_key(&arguments.key)?,

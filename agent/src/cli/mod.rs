@@ -86,7 +86,7 @@ pub fn run(cli: Cli) -> ExitCode {
         Command::Run(arguments) => run::run(&arguments),
         Command::Check(file) => check(&file),
         Command::Keygen(arguments) => keygen::keygen(&arguments),
-        Command::Verify(arguments) => archive::verify(arguments),
+        Command::Verify(arguments) => archive::verify(&arguments),
         Command::Open(arguments) => archive::open(arguments),
         Command::Journal(command) => journal::journal(&command),
         Command::ForgetSink(arguments) => journal::forget_sink(&arguments),

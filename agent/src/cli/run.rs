@@ -79,10 +79,10 @@ fn require_keys(config: &Config) -> Result<(), Failure> {
     for key in config.keys(&super::environment) {
         match key.state {
             KeyState::Missing => {
-                missing.push(format!("  {} ({}) is not there", key.path, key.reference))
+                missing.push(format!("  {} ({}) is not there", key.path, key.reference));
             }
             KeyState::Unusable(why) => {
-                missing.push(format!("  {} ({}): {why}", key.path, key.reference))
+                missing.push(format!("  {} ({}): {why}", key.path, key.reference));
             }
             KeyState::Open(mode) => complain(&format!(
                 "warning: {} ({}) can be read by others (mode {mode:o}); chmod 600 it",

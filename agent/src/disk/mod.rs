@@ -1,5 +1,5 @@
 //! Every file that sealtail *writes* goes through [`Disk`], so that tests can
-//! cut the power: see [`sim`].
+//! cut the power: see `sim`.
 //!
 //! The trait states what is durable and when. Nothing is durable before a
 //! `sync_*` call returns `Ok`; a `sync_*` that fails is never tried again as if

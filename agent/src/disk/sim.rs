@@ -145,7 +145,7 @@ impl SimDisk {
             world.inodes.iter().map(|(id, inode)| (*id, inode.survivors(random))).collect();
         let mut names = world.durable_names.clone();
         for op in &world.pending_names {
-            if random() % 2 == 0 {
+            if random().is_multiple_of(2) {
                 op.apply(&mut names);
             }
         }
@@ -276,7 +276,7 @@ impl Inode {
                 (1, _) | (_, Change::Length(_)) => Self::apply(&mut content, change),
                 (_, Change::Write { at, data }) => {
                     for (i, part) in data.chunks(SECTOR).enumerate() {
-                        if random() % 2 == 0 {
+                        if random().is_multiple_of(2) {
                             let torn = Change::Write { at: at + i * SECTOR, data: part.to_vec() };
                             Self::apply(&mut content, &torn);
                         }

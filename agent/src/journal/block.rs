@@ -21,7 +21,7 @@ use crate::source::FileId;
 use std::collections::BTreeMap;
 
 /// Blocks begin at multiples of this.
-pub(super) const ALIGN: u64 = 4096;
+pub(crate) const ALIGN: u64 = 4096;
 /// Bytes of a block's header.
 pub(super) const HEADER_LEN: usize = 64;
 const MAGIC: &[u8; 4] = b"SBK1";

@@ -36,6 +36,7 @@ pub mod writer;
 use std::io;
 use std::path::PathBuf;
 
+pub(crate) use block::ALIGN as BLOCK_ALIGN;
 pub use crypt::JournalKey;
 pub use incarnation::Incarnation;
 pub use reader::{Entry, Reader};

@@ -169,9 +169,12 @@ fn nothing_told_is_taken_back_by_a_power_cut() {
     }
 }
 
+/// Whether a sync of this path is left out.
+type Rule = fn(&Path, Synced) -> bool;
+
 #[test]
 fn the_power_cut_test_bites_when_any_fsync_is_removed() {
-    let removed: [(&str, fn(&Path, Synced) -> bool); 6] = [
+    let removed: [(&str, Rule); 6] = [
         ("of a block", |p, _| p.extension().is_some_and(|e| e == "seg")),
         ("of a new segment", |p, _| p.to_string_lossy().ends_with(".seg.tmp")),
         ("of the folder after a new segment", |p, s| {

@@ -204,7 +204,7 @@ impl Verifier<'_> {
         while let Some(step) = walk.step().await? {
             match step {
                 Ok(step) => {
-                    self.leaf(step.index, &step.leaf, step.index + 1 == all, &mut log).await?
+                    self.leaf(step.index, &step.leaf, step.index + 1 == all, &mut log).await?;
                 }
                 Err(Fault::Altered(what)) => self.report.altered(what),
                 Err(Fault::Missing(what)) => self.report.missing(what),
@@ -312,7 +312,7 @@ impl Verifier<'_> {
             Err(_) => self.report.altered(format!("{name}: not text")),
             Ok(Err(e)) => self.report.altered(format!("{name}: {e}")),
             Ok(Ok(c)) if c.origin != origin => {
-                self.report.altered(format!("{name}: of another log"))
+                self.report.altered(format!("{name}: of another log"));
             }
             Ok(Ok(c)) if c.size > walk.roots.len() as u64 => {
                 if whole {

@@ -148,7 +148,8 @@ impl Writer {
         // What stands around the JSON is said once, in the last event.
         let suffix = text.get(from..).unwrap_or_default().trim();
         let prefix = prefix.trim();
-        if !(prefix.is_empty() && suffix.is_empty()) && !self.audit_only() {
+        let around = !prefix.is_empty() || !suffix.is_empty();
+        if around && !self.audit_only() {
             self.reopen();
             if !prefix.is_empty() {
                 self.scanned("prefix", prefix);

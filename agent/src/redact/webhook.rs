@@ -29,7 +29,7 @@ impl Writer {
             Some(Document::Cloud) => self.cloud(doc, root),
             Some(Document::Value) => self.value(doc, root, Envelope::default()),
             Some(Document::Send) => {
-                self.message(doc, root, Envelope::default(), Event::MessageSent)
+                self.message(doc, root, Envelope::default(), Event::MessageSent);
             }
             Some(Document::Wasender) => self.wasender(doc, root),
             Some(Document::Baileys) => self.baileys(doc, root, None, Event::MessageReceived),

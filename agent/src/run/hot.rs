@@ -26,7 +26,7 @@ pub(super) fn run(
     };
     let started = crate::text::rfc3339(now_ms());
     pipeline.note(|redactor, out| {
-        redactor.agent_start(&started, &[("version", env!("CARGO_PKG_VERSION"))], out)
+        redactor.agent_start(&started, &[("version", env!("CARGO_PKG_VERSION"))], out);
     });
     loop {
         let step = pipeline.step(now_ms()).map_err(fatal)?;

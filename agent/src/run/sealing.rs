@@ -42,7 +42,7 @@ pub(super) fn run(
                         "the outbox is full (sinks behind, or no space); sealing waits, nothing is lost"
                     );
                 }
-                runtime.block_on(tokio::time::sleep(Duration::from_millis(200)));
+                pause(runtime);
             }
         }
     }
@@ -50,9 +50,25 @@ pub(super) fn run(
         match sealer.end(now_ms()) {
             Ok(()) => return Ok(()),
             Err(SealError::Outbox(e)) if e.is_full() => {
-                runtime.block_on(tokio::time::sleep(Duration::from_millis(200)));
+                pause(runtime);
             }
             Err(e) => return Err(failed(e)),
         }
+    }
+}
+
+/// A moment, until the outbox is tried again. The timer has to be made inside
+/// the runtime: this thread is none of its own.
+fn pause(runtime: &tokio::runtime::Handle) {
+    runtime.block_on(async { tokio::time::sleep(Duration::from_millis(200)).await });
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn a_full_outbox_is_waited_for_on_a_thread_of_no_runtime() {
+        let runtime = tokio::runtime::Builder::new_multi_thread().enable_time().build().unwrap();
+        let handle = runtime.handle().clone();
+        assert!(std::thread::spawn(move || super::pause(&handle)).join().is_ok());
     }
 }

@@ -66,6 +66,23 @@ impl fmt::Display for Summary {
         for (name, objects, leaves, bytes) in &self.sinks {
             writeln!(f, "  {name:<9} {objects} objects, {leaves} leaves, {bytes} bytes sent")?;
         }
+        if let Some((cpu, peak)) = used() {
+            writeln!(f, "  used      {cpu:.2} s of CPU, {peak:.1} MiB of memory at most")?;
+        }
         Ok(())
     }
+}
+
+/// CPU seconds and the peak of resident MiB of this process, from /proc.
+fn used() -> Option<(f64, f64)> {
+    let stat = std::fs::read_to_string("/proc/self/stat").ok()?;
+    // The name before may hold spaces and parentheses; utime and stime are the
+    // 14th and 15th field (proc(5)), in ticks.
+    let fields: Vec<&str> = stat.rsplit_once(')')?.1.split_whitespace().collect();
+    let ticks = fields.get(11)?.parse::<u64>().ok()? + fields.get(12)?.parse::<u64>().ok()?;
+    let status = std::fs::read_to_string("/proc/self/status").ok()?;
+    let peak = status.lines().find_map(|l| l.strip_prefix("VmHWM:"))?;
+    let peak = peak.trim().strip_suffix("kB")?.trim().parse::<u32>().ok()?;
+    let per_second = rustix::param::clock_ticks_per_second();
+    Some((ticks as f64 / per_second as f64, f64::from(peak) / 1024.0))
 }

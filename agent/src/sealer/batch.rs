@@ -38,6 +38,8 @@ pub(super) struct Batch {
     pub(super) key: String,
     pub(super) first: Seq,
     pub(super) count: u64,
+    /// About how many bytes of the journal its records take.
+    pub(super) span: u64,
     /// Journal time of the first and of the last record, Unix ms.
     pub(super) times: (u64, u64),
     /// When it was opened, Unix ms: its age.
@@ -85,6 +87,7 @@ impl Batch {
             key,
             first,
             count: 0,
+            span: 0,
             times: (time, time),
             opened: now,
             encoder: Encoder::new(codec, Sealing { encryptor, frames })?,
@@ -109,6 +112,8 @@ impl Batch {
         crate::text::push_u64(&mut self.line, seq.0);
         self.line.extend_from_slice(b",\"journaled\":\"");
         if self.stamp.0 != time {
+            // Another block, and blocks begin at multiples of it.
+            self.span += crate::journal::BLOCK_ALIGN;
             self.stamp = (time, crate::text::rfc3339(time));
         }
         self.line.extend_from_slice(self.stamp.1.as_bytes());
@@ -118,6 +123,7 @@ impl Batch {
         self.line.push(b'\n');
         self.encoder.write_all(&self.line)?;
         self.count += 1;
+        self.span += body.len() as u64;
         self.times.1 = time;
         self.collect();
         self.draft.write_some()?;

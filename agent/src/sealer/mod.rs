@@ -15,6 +15,8 @@ pub mod entry;
 pub mod outbox;
 #[cfg(test)]
 mod power_tests;
+#[cfg(test)]
+mod tests;
 
 use crate::fault;
 use crate::journal::{Entry, Incarnation, JournalError, Kind, Reader, Seq};
@@ -205,19 +207,25 @@ impl Sealer {
             match self.take(now)? {
                 Taken::Record => worked = true,
                 Taken::Leaf => return Ok(Step::Worked),
+                Taken::Nothing if self.is_pressed() => {
+                    self.cut(now)?;
+                    return Ok(Step::Worked);
+                }
                 Taken::Nothing => break,
             }
         }
         if worked {
             return Ok(Step::Worked);
         }
-        let heartbeat = self.last_leaf + self.options.heartbeat_ms;
+        let heartbeat = self.last_leaf.saturating_add(self.options.heartbeat_ms);
         if now >= heartbeat && self.batch.is_none() {
             self.add(&self.alive(now), None, self.unmoved(), now)?;
             return Ok(Step::Worked);
         }
-        let batch_due =
-            self.batch.as_ref().map_or(heartbeat, |b| b.opened + self.options.max_age_ms);
+        let batch_due = self
+            .batch
+            .as_ref()
+            .map_or(heartbeat, |b| b.opened.saturating_add(self.options.max_age_ms));
         Ok(Step::Idle { until: batch_due })
     }
 
@@ -258,13 +266,19 @@ impl Sealer {
 
     /// Whether the open batch has to be cut.
     fn is_due(&mut self, now: u64) -> bool {
-        let (used, max) = self.reader.handle().usage();
+        let (_, max) = self.reader.handle().usage();
         let Some(batch) = &self.batch else { return false };
         batch.sealed_len() >= self.options.max_bytes
             || batch.count >= self.options.max_records
             || now.saturating_sub(batch.opened) >= self.options.max_age_ms
-            // An open batch holds its records in the journal: cut before it is full.
-            || used > max / 2
+            // An open batch holds its records in the journal: it may hold a quarter.
+            || batch.span >= max / 4
+    }
+
+    /// Whether the writer waits for room that only a cut can give.
+    fn is_pressed(&mut self) -> bool {
+        let (used, max) = self.reader.handle().usage();
+        self.batch.is_some() && used > max / 8 * 7
     }
 
     /// Takes the next record into the batch, or makes the leaf that it needs.
@@ -450,6 +464,7 @@ fn log_name(id: &Incarnation) -> String {
 }
 
 /// Where the log stands after a leaf.
+#[derive(Clone, Copy)]
 struct After {
     cursor: Seq,
     gap_named: bool,

@@ -302,9 +302,12 @@ fn nothing_that_has_left_is_contradicted_after_a_power_cut() {
     }
 }
 
+/// Whether a sync of this path is left out.
+type Rule = fn(&Path, Synced) -> bool;
+
 #[test]
 fn the_power_cut_test_bites_when_any_fsync_is_removed() {
-    let removed: [(&str, fn(&Path, Synced) -> bool); 4] = [
+    let removed: [(&str, Rule); 4] = [
         ("of an outbox entry", |p, _| p.to_string_lossy().ends_with(".entry.tmp")),
         ("of the outbox folder after a commit", |p, s| {
             p.ends_with("outbox") && s == Synced::NewNames

@@ -2,7 +2,7 @@
 //!
 //! Promise: each line of a file that was found is given to the sink once and in
 //! the order of its stream, and what cannot be given is named by a gap. A file
-//! is known by device, inode and head ([`identity`]), never by its path alone;
+//! is known by device, inode and head (`identity`), never by its path alone;
 //! it is let go when it is read to its end and gone, never by a timer.
 //!
 //! There is no reader state but a position a file: each step reads from a line's

@@ -144,11 +144,10 @@ fn suffix(key: &[u8]) -> Option<KeyClass> {
     ];
     const EXACT: &[&str] = &["pass", "pin", "qr", "key2", "pw", "auth", "jwt", "cvv", "cvc"];
     let ends = |s: &&str| key.ends_with(s.as_bytes());
-    if SECRET.iter().any(|s| ends(&s)) || EXACT.iter().any(|s| key == s.as_bytes()) {
+    if SECRET.iter().any(&ends) || EXACT.iter().any(|s| key == s.as_bytes()) {
         return Some(KeyClass::Secret);
     }
-    let kept =
-        ["bytes", "size", "offset", "millis", "timestamp", "durationms"].iter().any(|s| ends(&s));
+    let kept = ["bytes", "size", "offset", "millis", "timestamp", "durationms"].iter().any(ends);
     let space = memchr::memmem::find(key, b"freespace").is_some();
     (kept || space).then_some(KeyClass::Kept)
 }
@@ -231,7 +230,7 @@ impl Pass<'_> {
         while let Some(i) = memchr::memchr(quote, self.rest(at)) {
             let found = at + i;
             let before = found - self.run_before(found, from, |c| c == b'\\');
-            if before <= slashes || (slashes == 0 && before % 2 == 0) {
+            if before <= slashes || (slashes == 0 && before.is_multiple_of(2)) {
                 return found - before;
             }
             at = found + 1;
@@ -305,10 +304,8 @@ impl Pass<'_> {
             at += 1;
             match c {
                 b'\\' => at += 1,
-                _ if quote != 0 => {
-                    if c == quote {
-                        quote = 0;
-                    }
+                _ if quote != 0 && c == quote => {
+                    quote = 0;
                 }
                 b'"' | b'\'' | b'`' => quote = c,
                 b'{' | b'[' => depth += 1,

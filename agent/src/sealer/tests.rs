@@ -1,0 +1,80 @@
+//! When batches are cut.
+
+use super::*;
+use crate::disk::sim::SimDisk;
+use crate::journal::{self, Journal, JournalKey};
+
+const MAX: u64 = 8 << 20;
+
+struct World {
+    journal: Journal,
+    outbox: Arc<Outbox>,
+    sealer: Sealer,
+}
+
+fn world() -> World {
+    let disk: crate::disk::SharedDisk = Arc::new(SimDisk::new());
+    let options = journal::Options { path: "/j".into(), max_bytes: MAX, segment_bytes: 512 << 10 };
+    let key = JournalKey::new([5; 32]);
+    let journal = Journal::open(Arc::clone(&disk), options, &key, "wa/test", 1).unwrap();
+    let outbox = Arc::new(Outbox::open(disk, "/j/outbox".into(), journal.handle()).unwrap());
+    let options = Options {
+        max_bytes: 1 << 30,
+        max_records: u64::MAX,
+        max_age_ms: u64::MAX,
+        codec: Codec::Zstd(1),
+        heartbeat_ms: u64::MAX,
+        outbox_bytes: MAX / 4,
+        recipients: vec![Recipient::aes("dev", [4; 32])],
+        signing_key: SigningKey::from_seed(&[1; 32]),
+        config_hash: [2; 32],
+    };
+    let id = journal.id().clone();
+    let sealer = Sealer::open(options, id, Arc::clone(&outbox), journal.handle(), 1).unwrap();
+    World { journal, outbox, sealer }
+}
+
+/// Appends until the journal takes no more: how many bytes.
+fn fill(journal: &mut Journal) -> u64 {
+    let body = format!("\"event\":\"log\",\"text\":\"{}\"}}", "x".repeat(1000));
+    let mut bytes = 0;
+    loop {
+        for _ in 0..50 {
+            journal.append(Kind::Line, body.as_bytes());
+        }
+        match journal.commit(1) {
+            Ok(_) => bytes += 50 * body.len() as u64,
+            Err(e) => {
+                assert!(e.is_backpressure(), "{e}");
+                return bytes;
+            }
+        }
+    }
+}
+
+/// Found with 300 records a batch over a full journal: each batch was cut as
+/// soon as it was opened, three records to an object.
+#[test]
+fn a_full_journal_is_not_sealed_in_crumbs() {
+    let World { mut journal, outbox, mut sealer } = world();
+    let bytes = fill(&mut journal);
+    while matches!(sealer.step(1).unwrap(), Step::Worked) {}
+    let batches = outbox.end() - 1;
+    assert!(bytes > MAX / 2 && (1..=6).contains(&batches), "{bytes} bytes, {batches} batches");
+}
+
+#[test]
+fn a_full_journal_is_emptied_without_the_passing_of_time() {
+    let World { mut journal, outbox, mut sealer } = world();
+    let mut written = 0;
+    for round in 0.. {
+        written += fill(&mut journal);
+        while matches!(sealer.step(1).unwrap(), Step::Worked) {}
+        outbox.uploaded("archive", outbox.end()).unwrap();
+        journal.trim().unwrap();
+        if written > 5 * MAX {
+            break;
+        }
+        assert!(round < 50, "{written} bytes in {round} rounds");
+    }
+}
