@@ -16,5 +16,7 @@ mod leak;
 mod lifecycle;
 #[path = "support/loggen.rs"]
 mod loggen;
+#[path = "e2e/outage.rs"]
+mod outage;
 #[path = "e2e/sandbox.rs"]
 mod sandbox;

@@ -84,6 +84,44 @@ fn a_journal_folder_that_cannot_be_written_is_said() {
     assert!(said(&out).contains("failed to open the journal"), "{}", said(&out));
 }
 
+/// Takes all rights from a path for as long as `work` runs.
+fn locked<T>(path: &std::path::Path, mode: u32, work: impl FnOnce() -> T) -> T {
+    use std::os::unix::fs::PermissionsExt as _;
+    let old = std::fs::metadata(path).unwrap().permissions();
+    std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).unwrap();
+    let done = work();
+    std::fs::set_permissions(path, old).unwrap();
+    done
+}
+
+#[test]
+fn an_unreadable_file_is_named_and_read_when_it_can_be() {
+    let mut sandbox = Sandbox::directory();
+    let shut = sandbox.path("logs/shut.log");
+    std::fs::write(&shut, GOOD.replace("fine", "shut")).unwrap();
+    sandbox.drop_root();
+    let text = locked(&shut, 0o000, || goes_on(&sandbox));
+    assert!(text.contains("shut.log") && text.contains("cannot be"), "{text}");
+    assert!(!sandbox.open().iter().any(|r| r.contains("shut req")), "read without rights");
+    goes_on(&sandbox);
+    assert!(sandbox.open().iter().any(|r| r.contains("\"text\":\"shut\"")));
+}
+
+#[test]
+fn a_read_only_journal_folder_is_said() {
+    let mut sandbox = Sandbox::directory();
+    let journal = sandbox.path("journal");
+    std::fs::create_dir(&journal).unwrap();
+    std::fs::write(sandbox.path("logs/good.log"), GOOD).unwrap();
+    sandbox.drop_root();
+    let out = locked(&journal, 0o500, || sandbox.once());
+    let text = said(&out);
+    assert_eq!(out.status.code(), Some(1), "{text}");
+    assert!(text.contains("failed to open the journal") && text.contains("ermission"), "{text}");
+    assert!(!text.contains("panicked"), "{text}");
+    goes_on(&sandbox);
+}
+
 #[test]
 fn a_wrong_journal_key_is_said_with_what_to_do() {
     let sandbox = Sandbox::directory();

@@ -1,6 +1,7 @@
 //! A folder with keys, logs, journal and archive of its own, and the program in it.
 
 use std::fmt::Write as _;
+use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 
@@ -14,7 +15,7 @@ pub(crate) enum Destination {
 /// A real S3 server, from the environment.
 #[derive(Clone)]
 pub(crate) struct S3 {
-    endpoint: String,
+    pub(crate) endpoint: String,
     access_key: String,
     secret_key: String,
     bucket: String,
@@ -58,6 +59,8 @@ pub(crate) struct Settings {
     pub(crate) batch_records: u64,
     pub(crate) log_level: &'static str,
     pub(crate) journal_max: &'static str,
+    /// Runs the program as this user and group.
+    pub(crate) user: Option<u32>,
 }
 
 impl Sandbox {
@@ -74,6 +77,7 @@ impl Sandbox {
                 batch_records: 1_000_000,
                 log_level: "info",
                 journal_max: "256MiB",
+                user: None,
             },
         };
         std::fs::create_dir(sandbox.path("logs")).unwrap();
@@ -88,6 +92,24 @@ impl Sandbox {
 
     pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.root.path().join(name)
+    }
+
+    /// Runs the program from now on as nobody, who owns all that is there: root
+    /// may read and write anything. Under another user nothing changes.
+    pub(crate) fn drop_root(&mut self) {
+        use std::os::unix::fs::{MetadataExt as _, chown};
+        const NOBODY: u32 = 65534;
+        fn own(path: &Path) {
+            chown(path, Some(NOBODY), Some(NOBODY)).unwrap();
+            if path.is_dir() {
+                std::fs::read_dir(path).unwrap().for_each(|entry| own(&entry.unwrap().path()));
+            }
+        }
+        self.config();
+        if std::fs::metadata(self.root.path()).unwrap().uid() == 0 {
+            own(self.root.path());
+            self.settings.user = Some(NOBODY);
+        }
     }
 
     /// Writes the configuration and returns where it is.
@@ -127,6 +149,9 @@ impl Sandbox {
             .unwrap_or_else(|_| env!("CARGO_BIN_EXE_sealtail").to_owned());
         let mut command = Command::new(program);
         command.args(arguments).current_dir(self.root.path()).stdin(Stdio::null());
+        if let Some(user) = self.settings.user {
+            command.uid(user).gid(user);
+        }
         command.env_remove("SEALTAIL_FAULT").env("RUST_BACKTRACE", "0");
         if let Destination::S3(s3) = &self.destination {
             command
