@@ -1,7 +1,7 @@
 //! Running, draining, restarting; what the terminal says; the quickstart.
 
 use crate::loggen::{crash_log, serial_of};
-use crate::sandbox::{Sandbox, repository, said};
+use crate::sandbox::{Destination, S3, Sandbox, repository, said};
 use std::io::Write as _;
 use std::process::Command;
 use std::time::{Duration, Instant};
@@ -40,6 +40,24 @@ fn sigterm_drains_and_exits_0() {
     assert!(!report.contains("no end leaf"), "{report}");
     let serials: Vec<_> = sandbox.open().iter().filter_map(|r| serial_of(r)).collect();
     assert_eq!(serials, expected.iter().map(|e| e.serial).collect::<Vec<_>>());
+}
+
+#[test]
+fn a_second_signal_ends_a_drain_that_cannot_end() {
+    let sandbox = Sandbox::new(Destination::S3(S3::nowhere()));
+    let log = sandbox.path("logs/gateway-json.log");
+    crash_log(200, 3, &mut std::fs::File::create(&log).unwrap()).unwrap();
+    let mut child = sandbox.start(&[], false);
+    let says = |what: &str| {
+        std::fs::read_to_string(sandbox.path("agent.log")).is_ok_and(|text| text.contains(what))
+    };
+    wait_for("the first failure", || says("failed to"));
+    signal(&child, "TERM");
+    wait_for("the drain", || says("draining"));
+    assert!(child.try_wait().unwrap().is_none(), "it drains until the server is back");
+    signal(&child, "TERM");
+    assert_eq!(child.wait().unwrap().code(), Some(1));
+    assert!(says("second signal"));
 }
 
 #[test]
@@ -84,6 +102,30 @@ fn a_file_renamed_while_the_agent_was_down_is_read_to_its_end() {
         );
     }
     sandbox.verify();
+}
+
+#[test]
+fn a_changed_origin_begins_a_new_log_that_goes_on_where_the_old_one_ended() {
+    let mut sandbox = Sandbox::directory();
+    let path = sandbox.path("logs/plain.log");
+    let line =
+        |n: u32| format!("D 2026-11-22 10:00:00.000 UTC 19 main.cpp:38] round {n} req_id=Main\n");
+    std::fs::write(&path, line(1)).unwrap();
+    assert!(sandbox.once().status.success());
+    sandbox.settings.origin = "wa/moved";
+    let mut log = std::fs::OpenOptions::new().append(true).open(&path).unwrap();
+    log.write_all(line(2).as_bytes()).unwrap();
+    for _ in 0..2 {
+        let out = sandbox.once();
+        assert!(out.status.success(), "{}", said(&out));
+    }
+    let report = sandbox.verify();
+    assert!(report.contains("wa/test/") && report.contains("wa/moved/"), "{report}");
+    let records = sandbox.open();
+    let rounds: Vec<_> = records.iter().filter(|r| r.contains("main.cpp:38")).collect();
+    assert_eq!(rounds.len(), 2, "{records:#?}");
+    let status = sandbox.run(&["journal", "status", "-c", sandbox.config().to_str().unwrap()]);
+    assert!(said(&status).contains("log-1"), "{}", said(&status));
 }
 
 #[test]

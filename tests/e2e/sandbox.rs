@@ -23,6 +23,17 @@ pub(crate) struct S3 {
 }
 
 impl S3 {
+    /// A server that nobody runs.
+    pub(crate) fn nowhere() -> Self {
+        Self {
+            endpoint: "http://127.0.0.1:9".to_owned(),
+            access_key: "none".to_owned(),
+            secret_key: "none".to_owned(),
+            bucket: "none".to_owned(),
+            prefix: "none".to_owned(),
+        }
+    }
+
     /// `None`, said loudly, when no server is named.
     pub(crate) fn from_env(test: &str) -> Option<Self> {
         let var = |name: &str| std::env::var(format!("SEALTAIL_TEST_S3_{name}")).ok();
@@ -53,6 +64,7 @@ pub(crate) struct Sandbox {
 /// What tests vary.
 #[derive(Clone)]
 pub(crate) struct Settings {
+    pub(crate) origin: &'static str,
     pub(crate) include: String,
     pub(crate) profile: &'static str,
     pub(crate) include_payload: bool,
@@ -71,6 +83,7 @@ impl Sandbox {
             root,
             destination,
             settings: Settings {
+                origin: "wa/test",
                 include,
                 profile: "strict",
                 include_payload: false,
@@ -116,7 +129,7 @@ impl Sandbox {
     pub(crate) fn config(&self) -> PathBuf {
         let (root, s) = (self.root.path().display(), &self.settings);
         let mut text = format!(
-            "origin: wa/test\n\
+            "origin: {}\n\
              sources: [{{type: file, include: ['{}'], partial_wait: 100ms}}]\n\
              redact: {{profile: {}, include_payload: {}, token_key: {{file: '{root}/keys/token.key'}}}}\n\
              journal: {{path: '{root}/journal', max_bytes: {}, key: {{file: '{root}/keys/journal.key'}}}}\n\
@@ -125,7 +138,13 @@ impl Sandbox {
                batch: {{max_records: {}, max_age: 1s}}\n\
              log: {{level: {}, format: json}}\n\
              sinks:\n  - name: archive\n    type: archive\n",
-            s.include, s.profile, s.include_payload, s.journal_max, s.batch_records, s.log_level
+            s.origin,
+            s.include,
+            s.profile,
+            s.include_payload,
+            s.journal_max,
+            s.batch_records,
+            s.log_level
         );
         match &self.destination {
             Destination::Directory => writeln!(text, "    url: 'file://{root}/archive'").unwrap(),
@@ -155,6 +174,8 @@ impl Sandbox {
         command.env_remove("SEALTAIL_FAULT").env("RUST_BACKTRACE", "0");
         if let Destination::S3(s3) = &self.destination {
             command
+                .env("SEALTAIL_TEST_S3_ACCESS_KEY", &s3.access_key)
+                .env("SEALTAIL_TEST_S3_SECRET_KEY", &s3.secret_key)
                 .env("AWS_ACCESS_KEY_ID", &s3.access_key)
                 .env("AWS_SECRET_ACCESS_KEY", &s3.secret_key)
                 .env("AWS_ENDPOINT_URL", &s3.endpoint)

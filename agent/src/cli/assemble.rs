@@ -4,7 +4,7 @@
 use crate::config::{self, Config, JournalKey as KeySource, SecretRef};
 use crate::decode;
 use crate::disk::{RealDisk, SharedDisk};
-use crate::journal::{self, Journal, JournalKey};
+use crate::journal::{self, Journal, JournalError, JournalKey};
 use crate::pipeline::{Pipeline, SourceTail};
 use crate::redact::{Policy, Profile, Redactor};
 use crate::run::{Parts, now_ms};
@@ -61,15 +61,15 @@ pub(super) async fn assemble(config: &Config) -> Result<Parts, AssembleError> {
         journal_failed(&format!("cannot make {}: {e}", config.journal.path.display()))
     })?;
     let key = journal_key(config)?;
-    let journal = Journal::open(Arc::clone(&disk), options, &key, config.origin.as_str(), now)
-        .map_err(|e| journal_failed(&e))?;
+    let origin = config.origin.as_str();
+    let journal = match Journal::open(Arc::clone(&disk), options.clone(), &key, origin, now) {
+        Err(JournalError::OriginChanged { old, new }) => {
+            succeed(&disk, options, &key, (&old, &new), now)?
+        }
+        other => other.map_err(|e| journal_failed(&e))?,
+    };
     let id = journal.id().clone();
-    let outbox =
-        Outbox::open(Arc::clone(&disk), config.journal.path.join("outbox"), journal.handle())
-            .map_err(|e| failed("")(&e))?;
-    let outbox = Arc::new(outbox);
-    let cursors = Cursors::open(Arc::clone(&disk), config.journal.path.join("cursors"))
-        .map_err(|e| failed("")(&e))?;
+    let (outbox, cursors) = state(&disk, &journal)?;
     let layout = Layout::new(&id.origin, &id.incarnation).map_err(config_error)?;
     let sinks = sinks(config, stores, &outbox, &cursors, &layout)?;
     let sealer = Sealer::open(
@@ -91,6 +91,45 @@ pub(super) async fn assemble(config: &Config) -> Result<Parts, AssembleError> {
         env!("CARGO_PKG_VERSION")
     );
     Ok(Parts { pipeline: Pipeline::new(tails, redactor, journal), sealer, outbox, sinks })
+}
+
+/// The outbox and the cursors of the journal's incarnation.
+fn state(disk: &SharedDisk, journal: &Journal) -> Result<(Arc<Outbox>, Cursors), AssembleError> {
+    let base = journal.base();
+    let outbox = Outbox::open(Arc::clone(disk), base.join("outbox"), journal.handle())
+        .map_err(|e| failed("")(&e))?;
+    let cursors =
+        Cursors::open(Arc::clone(disk), base.join("cursors")).map_err(|e| failed("")(&e))?;
+    Ok((Arc::new(outbox), cursors))
+}
+
+/// The configuration has another origin: when all records of the old one have
+/// been sealed and sent to every sink, a new incarnation follows it.
+fn succeed(
+    disk: &SharedDisk,
+    options: journal::Options,
+    key: &JournalKey,
+    (old, new): (&str, &str),
+    now: u64,
+) -> Result<Journal, AssembleError> {
+    let journal_failed = failed("open the journal: ");
+    let journal =
+        Journal::open(Arc::clone(disk), options, key, old, now).map_err(|e| journal_failed(&e))?;
+    let (outbox, cursors) = state(disk, &journal)?;
+    let newest = outbox.newest().map_err(|e| failed("")(&e))?;
+    let mut sent = true;
+    for sink in cursors.names().map_err(|e| failed("")(&e))? {
+        let next = cursors.load(&sink).map_err(|e| failed("")(&e))?;
+        sent &= next.unwrap_or(0) >= outbox.end();
+    }
+    if let Some(head) = newest.as_ref().filter(|_| sent) {
+        journal.handle().set_floor(head.cursor);
+    }
+    let before = journal.id().incarnation.clone();
+    let checkpoint = newest.map(|head| head.checkpoint);
+    let journal = journal.succeed(key, new, checkpoint, now).map_err(|e| journal_failed(&e))?;
+    tracing::info!(old, new, before, "the origin has changed: a new incarnation begins");
+    Ok(journal)
 }
 
 /// Loads the journal's key; makes it when the configuration leaves that to us.

@@ -1,11 +1,13 @@
 //! `sealtail journal …` and `sealtail forget-sink`.
 
 use super::{ConfigFile, Failure, Outcome, assemble, load, print, tell};
+use crate::config::Config;
 use crate::disk::{RealDisk, SharedDisk};
-use crate::journal::{Options, Seq, repair};
+use crate::journal::{Incarnation, Options, Seq, repair};
 use crate::sealer::entry::EntryHead;
 use crate::sink::cursor::Cursors;
 use clap::{Args, Subcommand};
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 
@@ -35,7 +37,7 @@ pub(super) fn journal(command: &Command) -> Outcome {
 fn status(file: &ConfigFile) -> Outcome {
     let config = load(file)?;
     let disk: SharedDisk = Arc::new(RealDisk);
-    let path = &config.journal.path;
+    let path = &base(&disk, &config)?;
     let folder = |name: &str| {
         let folder = path.join(name);
         let names = disk.list(&folder).unwrap_or_default();
@@ -68,6 +70,13 @@ fn status(file: &ConfigFile) -> Outcome {
     print(&text)
 }
 
+/// Where the present incarnation's segments, outbox and cursors are.
+fn base(disk: &SharedDisk, config: &Config) -> Result<PathBuf, Failure> {
+    let path = &config.journal.path;
+    let id = Incarnation::load(&**disk, path).map_err(Failure::failed)?;
+    Ok(id.map_or_else(|| path.clone(), |id| id.base(path)))
+}
+
 fn repair_journal(file: &ConfigFile) -> Outcome {
     let config = load(file)?;
     let disk: SharedDisk = Arc::new(RealDisk);
@@ -77,7 +86,7 @@ fn repair_journal(file: &ConfigFile) -> Outcome {
         segment_bytes: config.journal.segment_bytes().bytes(),
     };
     let key = assemble::journal_key(&config).map_err(Failure::usage)?;
-    let shipped = newest_entry(&disk, &config.journal.path).map_or(Seq(0), |head| head.cursor);
+    let shipped = newest_entry(&disk, &base(&disk, &config)?).map_or(Seq(0), |head| head.cursor);
     let repaired = repair::repair(&disk, &options, &key, shipped, crate::run::now_ms())
         .map_err(Failure::failed)?;
     if repaired.is_empty() {
@@ -117,8 +126,8 @@ pub(super) fn forget_sink(arguments: &ForgetArguments) -> Outcome {
             config.journal.path.display()
         ))
     })?;
-    let cursors =
-        Cursors::open(disk, config.journal.path.join("cursors")).map_err(Failure::failed)?;
+    let folder = base(&disk, &config)?.join("cursors");
+    let cursors = Cursors::open(disk, folder).map_err(Failure::failed)?;
     if cursors.forget(name).map_err(Failure::failed)? {
         tell(&format!(
             "{name} is forgotten; what only it was waiting for is removed at the next start"

@@ -5,7 +5,7 @@ use crate::disk::{self, Disk};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// Origin and incarnation of the log that a journal holds.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -20,6 +20,17 @@ pub struct Incarnation {
     /// The incarnation before this one, where it is known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub previous: Option<String>,
+    /// That one's last signed checkpoint, where it is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub previous_checkpoint: Option<String>,
+    /// How many incarnations this journal held before.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    generation: u32,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde calls it so")]
+fn is_zero(n: &u32) -> bool {
+    *n == 0
 }
 
 /// The file's name in the journal folder.
@@ -30,7 +41,7 @@ impl Incarnation {
     ///
     /// # Errors
     /// When the system gives no random bytes.
-    pub fn new(origin: &str, now_ms: u64, previous: Option<String>) -> Result<Self, JournalError> {
+    pub fn new(origin: &str, now_ms: u64) -> Result<Self, JournalError> {
         let stamp = Timestamp::from_millisecond(i64::try_from(now_ms).unwrap_or(i64::MAX))
             .unwrap_or(Timestamp::MAX)
             .strftime("%Y%m%dT%H%M%SZ")
@@ -40,8 +51,56 @@ impl Incarnation {
             v: 1,
             origin: origin.to_owned(),
             incarnation: format!("{stamp}-{random:08x}"),
-            previous,
+            previous: None,
+            previous_checkpoint: None,
+            generation: 0,
         })
+    }
+
+    /// The one that follows when the origin changes.
+    pub(super) fn successor(
+        &self,
+        origin: &str,
+        now_ms: u64,
+        checkpoint: Option<String>,
+    ) -> Result<Self, JournalError> {
+        Ok(Self {
+            previous: Some(self.incarnation.clone()),
+            previous_checkpoint: checkpoint,
+            generation: self.generation + 1,
+            ..Self::new(origin, now_ms)?
+        })
+    }
+
+    /// Where this incarnation's segments, outbox and cursors are, in the
+    /// journal's folder: so that one file, replaced, changes all of them.
+    #[must_use]
+    pub fn base(&self, journal: &Path) -> PathBuf {
+        match self.generation {
+            0 => journal.to_owned(),
+            n => journal.join(format!("log-{n}")),
+        }
+    }
+
+    /// Removes what incarnations before this one left. All of it has been sent;
+    /// what cannot be removed is in nobody's way but takes space.
+    ///
+    /// # Errors
+    /// The first that the disk gives, but that nothing is there.
+    pub(super) fn clear_former(&self, disk: &dyn Disk, journal: &Path) -> io::Result<()> {
+        for generation in 0..self.generation {
+            let former = Self { generation, ..self.clone() }.base(journal);
+            for folder in ["segments", "outbox", "cursors"].map(|name| former.join(name)) {
+                let names = match disk.list(&folder) {
+                    Err(e) if e.kind() == io::ErrorKind::NotFound => continue,
+                    names => names?,
+                };
+                for name in names {
+                    disk.remove(&folder.join(name))?;
+                }
+            }
+        }
+        Ok(())
     }
 
     /// Reads the file; `None` if there is none.

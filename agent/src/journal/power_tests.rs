@@ -248,6 +248,54 @@ fn a_second_process_and_a_wrong_key_are_refused() {
     assert!(matches!(moved, Err(JournalError::OriginChanged { .. })));
 }
 
+/// A cut at every operation: the old origin or the new one opens, with the
+/// positions, and the old one only as long as the new one has not begun.
+#[test]
+fn a_changed_origin_begins_a_new_incarnation_whenever_the_power_goes() {
+    let open_as = |disk: &SimDisk, origin: &str| {
+        Journal::open(Arc::new(disk.clone()), options(), &JournalKey::new([5; 32]), origin, 1)
+    };
+    let (disk, bodies) = filled();
+    let refused = open_as(&disk, "wa/test").unwrap();
+    assert!(matches!(
+        refused.succeed(&JournalKey::new([5; 32]), "wa/other", None, 2),
+        Err(JournalError::OriginChanged { .. })
+    ));
+    let mut random = Random(11);
+    let (mut whole, mut begun) = (false, 0);
+    for cut in 1.. {
+        let disk = disk.after_crash();
+        let journal = open_as(&disk, "wa/test").unwrap();
+        journal.handle().set_floor(Seq(bodies.len() as u64));
+        disk.cut_power_at(disk.calls() + cut);
+        let made = journal.succeed(&JournalKey::new([5; 32]), "wa/other", Some("c".into()), 2);
+        whole = made.is_ok() && !disk.is_cut();
+        drop(made);
+        let disk = disk.after_power_cut(&mut || random.next());
+        let (journal, origin) = match open_as(&disk, "wa/test") {
+            Ok(journal) => (journal, "wa/test"),
+            Err(JournalError::OriginChanged { .. }) => {
+                (open_as(&disk, "wa/other").unwrap(), "wa/other")
+            }
+            Err(e) => panic!("cut {cut}: {e}"),
+        };
+        let position = journal.positions().next().map(|(file, p)| (file, p.to_vec()));
+        assert_eq!(position, Some((FILE, 40_u64.to_le_bytes().to_vec())), "cut {cut}, {origin}");
+        if origin == "wa/other" {
+            begun += 1;
+            assert_eq!((journal.begin(), journal.end()), (Seq(0), Seq(0)));
+            assert_eq!(journal.id().previous_checkpoint.as_deref(), Some("c"));
+        } else {
+            assert!(!whole, "cut {cut}");
+            assert_eq!(journal.end(), Seq(40));
+        }
+        if whole {
+            break;
+        }
+    }
+    assert!(whole && begun > 0);
+}
+
 /// Fills a journal with 40 one-record blocks in several segments.
 fn filled() -> (SimDisk, Vec<Vec<u8>>) {
     let disk = SimDisk::new();

@@ -42,10 +42,12 @@ pub(super) fn recover(
     now: u64,
 ) -> Result<Recovered, JournalError> {
     let disk = &**disk;
-    let folder = segment::folder(&options.path);
+    let found = Incarnation::load(disk, &options.path)?;
+    let base = found.as_ref().map_or_else(|| options.path.clone(), |id| id.base(&options.path));
+    let folder = segment::folder(&base);
     disk.create_dir_all(&folder).map_err(JournalError::io("make", &folder))?;
     let numbers = segment::list(disk, &folder)?;
-    let id = match Incarnation::load(disk, &options.path)? {
+    let id = match found {
         Some(id) if id.origin != origin => {
             return Err(JournalError::OriginChanged { old: id.origin, new: origin.to_owned() });
         }
@@ -57,13 +59,13 @@ pub(super) fn recover(
             });
         }
         None => {
-            let id = Incarnation::new(origin, now, None)?;
+            let id = Incarnation::new(origin, now)?;
             id.save(disk, &options.path)?;
             id
         }
     };
     if numbers.is_empty() {
-        return begin(disk, &folder, options, key, id, now);
+        return begin(disk, options, key, id, now, BTreeMap::new());
     }
     let mut segments = Vec::new();
     for number in numbers {
@@ -71,7 +73,7 @@ pub(super) fn recover(
     }
     remove_replaced(disk, &folder, &mut segments)?;
     let Some(last) = segments.pop() else {
-        return begin(disk, &folder, options, key, id, now);
+        return begin(disk, options, key, id, now, BTreeMap::new());
     };
     let mut state = State::default();
     let mut known = VecDeque::new();
@@ -119,20 +121,22 @@ pub(super) fn recover(
     })
 }
 
-/// The first segment of a new incarnation.
-fn begin(
+/// The first segment of an incarnation, with the positions that it goes on from.
+pub(super) fn begin(
     disk: &dyn Disk,
-    folder: &Path,
     options: &Options,
     key: &JournalKey,
     id: Incarnation,
     now: u64,
+    positions: BTreeMap<FileId, Vec<u8>>,
 ) -> Result<Recovered, JournalError> {
     let start = Start { number: 1, first: Seq(0), replaces: 0 };
+    let folder = &segment::folder(&id.base(&options.path));
     let target = segment::path(folder, 1);
     let made = Draft::new(disk, folder, key, &id.incarnation, start, options.segment_bytes)
         .and_then(|mut draft| {
-            draft.snapshot(Seq(0), now, &BTreeMap::new())?;
+            let snapshot = positions.iter().map(|(file, p)| (*file, Some(p.clone()))).collect();
+            draft.snapshot(Seq(0), now, &snapshot)?;
             draft.publish(disk)
         });
     let (segment, offset, number) = made.map_err(|e| e.at(&target))?;
@@ -143,7 +147,7 @@ fn begin(
         offset,
         number,
         next: Seq(0),
-        positions: BTreeMap::new(),
+        positions,
         last_time: now,
     })
 }

@@ -47,7 +47,7 @@ pub fn repair(
             what: "there is none: no journal here".to_owned(),
         });
     };
-    let folder = segment::folder(&options.path);
+    let folder = segment::folder(&id.base(&options.path));
     let numbers = segment::list(disk, &folder)?;
     let mut report = Vec::new();
     for (i, number) in numbers.iter().enumerate() {

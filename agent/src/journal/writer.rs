@@ -154,10 +154,66 @@ impl Journal {
             _ => JournalError::io("lock", lock_path)(e),
         })?;
         let recovered = recover::recover(&disk, &options, key, origin, now)?;
+        let path = &options.path;
+        recovered.id.clear_former(&*disk, path).map_err(JournalError::io("clear", path))?;
+        Ok(Self::serve(disk, options, key, recovered, lock))
+    }
+
+    /// Ends this incarnation and begins one for another origin, which goes on
+    /// from the same positions. `checkpoint` is the last one of the old log.
+    ///
+    /// Crash points: the new incarnation's folder is made and fsynced first; the
+    /// incarnation file, replaced, is the commit. Before it the old one stands,
+    /// and what was made is made anew; after it the old folder is no longer read.
+    ///
+    /// # Errors
+    /// [`JournalError::OriginChanged`] while records are not below the floor; see
+    /// [`JournalError`].
+    pub fn succeed(
+        self,
+        key: &JournalKey,
+        origin: &str,
+        checkpoint: Option<String>,
+        now: u64,
+    ) -> Result<Self, JournalError> {
+        let floor = self.shared.floor.load(Ordering::Acquire);
+        if self.is_pending() || floor < self.next.0 {
+            return Err(JournalError::OriginChanged {
+                old: self.id.origin.clone(),
+                new: origin.to_owned(),
+            });
+        }
+        let Self { shared, options, id, positions, _lock: lock, .. } = self;
+        let disk = Arc::clone(&shared.disk);
+        let id = id.successor(origin, now, checkpoint)?;
+        let base = id.base(&options.path);
+        let folder = segment::folder(&base);
+        let io = |doing| JournalError::io(doing, &folder);
+        disk.create_dir_all(&folder).map_err(io("make"))?;
+        // Left over from a try that a crash ended.
+        for name in disk.list(&folder).map_err(io("list"))? {
+            disk.remove(&folder.join(name)).map_err(io("clear"))?;
+        }
+        disk.sync_dir(&options.path).map_err(io("sync"))?;
+        disk.sync_dir(&base).map_err(io("sync"))?;
+        let begun = recover::begin(&*disk, &options, key, id, now, positions)?;
+        begun.id.save(&*disk, &options.path)?;
+        let path = &options.path;
+        begun.id.clear_former(&*disk, path).map_err(JournalError::io("clear", path))?;
+        Ok(Self::serve(disk, options, key, begun, lock))
+    }
+
+    fn serve(
+        disk: SharedDisk,
+        options: Options,
+        key: &JournalKey,
+        recovered: recover::Recovered,
+        lock: Box<dyn DiskLock>,
+    ) -> Self {
         let used = recovered.known.iter().map(|k| k.bytes).sum();
         let shared = Arc::new(Shared {
             disk,
-            folder: segment::folder(&options.path),
+            folder: segment::folder(&recovered.id.base(&options.path)),
             key: key.clone(),
             incarnation: recovered.id.incarnation.clone(),
             segments: Mutex::new(recovered.known),
@@ -166,7 +222,7 @@ impl Journal {
             used: AtomicU64::new(used),
         });
         let place = Place { segment: recovered.segment.start.number, offset: recovered.offset };
-        Ok(Self {
+        Self {
             shared,
             options,
             id: recovered.id,
@@ -181,7 +237,13 @@ impl Journal {
             last_time: recovered.last_time,
             poisoned: false,
             _lock: lock,
-        })
+        }
+    }
+
+    /// Where this incarnation's outbox and cursors belong.
+    #[must_use]
+    pub fn base(&self) -> PathBuf {
+        self.id.base(&self.options.path)
     }
 
     /// Origin and incarnation.

@@ -421,7 +421,7 @@ impl Sealer {
             config: self.options.config_hash,
             next: self.cursor.0,
             previous: self.id.previous.clone(),
-            previous_checkpoint: None,
+            previous_checkpoint: self.id.previous_checkpoint.clone(),
         });
         self.add(&leaf, None, self.unmoved(), now)
     }
