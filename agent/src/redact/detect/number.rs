@@ -125,7 +125,7 @@ impl Pass<'_> {
             }
             let number = if plus {
                 (7..=15).contains(&len)
-            } else if n < 2 || clock || len > 15 {
+            } else if n < 2 || clock || len > 17 {
                 false
             } else {
                 let national = match (n, lens(0)) {
@@ -148,7 +148,10 @@ impl Pass<'_> {
                     && plan::calling_code(digits) == Some(lens(0))
                     && (1..n).all(|i| lens(i) >= 2);
                 let hinted = self.hinted(start) && (7..=15).contains(&len) && it.seps & 4 == 0;
-                north || trunk || coded || hinted
+                let dialled = digits.strip_prefix(b"00").is_some_and(plan::is_phone)
+                    && (1..n).all(|i| lens(i) >= 2)
+                    && it.seps & 4 == 0;
+                north || trunk || coded || hinted || dialled
             };
             if number {
                 self.phone(start, end, &Digits::of(digits));

@@ -2,6 +2,7 @@
 
 use super::super::stats::Class;
 use super::super::token::Digits;
+use super::plan::is_phone;
 use super::{FENCE, Scanner, decode};
 
 /// The state of a pass.
@@ -224,7 +225,10 @@ impl<'a> Pass<'a> {
     /// Replaces `start..end`, whose digits are a phone number's.
     pub(super) fn phone(&mut self, start: usize, end: usize, digits: &Digits) {
         self.open(start, end);
-        self.scanner.phone_marker(digits, self.out);
+        // `00` dials abroad where `+` does: one number, one token.
+        let dialled = digits.as_slice().strip_prefix(b"00").filter(|rest| is_phone(rest));
+        let digits = dialled.map_or(*digits, Digits::of);
+        self.scanner.phone_marker(&digits, self.out);
         self.out.push(FENCE);
     }
 

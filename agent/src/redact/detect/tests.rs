@@ -33,6 +33,7 @@ fn numbers_in_every_dress_are_taken_out() {
         ("+91 98765 00001", "[phone:9198****01:T]"),
         ("91 98765 00001", "[phone:9198****01:T]"),
         ("x 15550001111 y", "x [phone:1555****11:T] y"),
+        ("0049 171 1234567", "[phone:4917****67:T]"),
         ("0171/1234567", "[phone:0171****67:T]"),
         // Luhn and Visa's prefix fit as well, but 49 171… is a German mobile.
         ("4917139200291", "[phone:4917****91:T]"),
@@ -132,9 +133,13 @@ fn all_dresses_of_a_number_get_one_token() {
         out[out.find("t1.").unwrap()..][..25].to_owned()
     };
     let want = token("15550001111");
-    for text in
-        ["+1 555 000-1111", "15550001111@s.whatsapp.net", "from=15550001111", "%2B15550001111"]
-    {
+    for text in [
+        "+1 555 000-1111",
+        "0015550001111",
+        "15550001111@s.whatsapp.net",
+        "from=15550001111",
+        "%2B15550001111",
+    ] {
         assert_eq!(token(text), want, "{text}");
     }
 }
