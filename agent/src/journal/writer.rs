@@ -12,7 +12,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::io;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::watch;
 
@@ -90,6 +90,8 @@ pub(super) struct Shared {
     pub(super) segments: Mutex<VecDeque<Known>>,
     /// Bytes that the outbox holds; counted against `max_bytes`.
     pub(super) outbox_bytes: AtomicU64,
+    /// The writer waits for room.
+    pub(super) starved: AtomicBool,
     /// Records below this are needed by nobody any more.
     pub(super) floor: AtomicU64,
     pub(super) used: AtomicU64,
@@ -218,6 +220,7 @@ impl Journal {
             incarnation: recovered.id.incarnation.clone(),
             segments: Mutex::new(recovered.known),
             outbox_bytes: AtomicU64::new(0),
+            starved: AtomicBool::new(false),
             floor: AtomicU64::new(0),
             used: AtomicU64::new(used),
         });
@@ -316,6 +319,8 @@ impl Journal {
         let mut sealed = std::mem::take(&mut self.sealed);
         let written = self.write_block(&mut sealed);
         self.sealed = sealed;
+        let starved = written.as_ref().is_err_and(AppendError::is_backpressure);
+        self.shared.starved.store(starved, Ordering::Release);
         let (end, place) = written?;
         for (file, position) in self.open.positions() {
             match position {
@@ -521,6 +526,12 @@ impl Handle {
         let used = self.shared.used.load(Ordering::Acquire)
             + self.shared.outbox_bytes.load(Ordering::Acquire);
         (used, self.max_bytes)
+    }
+
+    /// Whether the writer waits for room: for the volume's, or the bound's.
+    #[must_use]
+    pub fn is_starved(&self) -> bool {
+        self.shared.starved.load(Ordering::Acquire)
     }
 
     /// The folder of the segments.

@@ -34,6 +34,12 @@ use sealtail_seal::note::{Checkpoint, Signer};
 use sealtail_seal::proof::Proof;
 use std::sync::Arc;
 
+/// Sealed bytes at which a batch is cut on a full volume: it, what the compressor
+/// still holds, and the entry before it fit into the room that is kept.
+const PRESSED_BYTES: u64 = 512 * 1024;
+/// How often it is looked whether the writer waits for an open batch, in ms.
+const STARVED_MS: u64 = 250;
+
 /// How batches are cut and sealed.
 pub struct Options {
     /// Cut when the sealed bytes reach this.
@@ -109,6 +115,8 @@ pub struct Sealer {
     gap_named: bool,
     /// When the newest leaf was made, Unix ms.
     last_leaf: u64,
+    /// The volume is full: batches are small, in the room that was kept for them.
+    pressed: bool,
 }
 
 impl std::fmt::Debug for Sealer {
@@ -173,6 +181,7 @@ impl Sealer {
             cursor,
             gap_named,
             last_leaf,
+            pressed: false,
         };
         sealer.add_start(now)?;
         Ok(sealer)
@@ -185,10 +194,24 @@ impl Sealer {
     pub fn step(&mut self, now: u64) -> Result<Step, SealError> {
         match self.try_step(now) {
             Err(SealError::Outbox(e) | SealError::Batch(BatchError::Outbox(e))) if e.is_full() => {
-                Ok(Step::Blocked)
+                self.go_back()?;
+                if !self.outbox.release() {
+                    return Ok(Step::Blocked);
+                }
+                self.pressed = true;
+                Ok(Step::Worked)
             }
             other => other,
         }
+    }
+
+    /// Back to the first record that no leaf covers, if a batch was lost that
+    /// had it: its entry found no space after it was closed.
+    fn go_back(&mut self) -> Result<(), SealError> {
+        if self.batch.is_none() && self.reader.next_seq() != self.cursor {
+            self.reader = Reader::new(self.reader.handle().clone(), self.cursor)?;
+        }
+        Ok(())
     }
 
     fn try_step(&mut self, now: u64) -> Result<Step, SealError> {
@@ -207,7 +230,7 @@ impl Sealer {
             match self.take(now)? {
                 Taken::Record => worked = true,
                 Taken::Leaf => return Ok(Step::Worked),
-                Taken::Nothing if self.is_pressed() => {
+                Taken::Nothing if self.is_awaited() => {
                     self.cut(now)?;
                     return Ok(Step::Worked);
                 }
@@ -222,11 +245,13 @@ impl Sealer {
             self.add(&self.alive(now), None, self.unmoved(), now)?;
             return Ok(Step::Worked);
         }
+        // The writer may come to wait for the open batch: it is looked at again.
+        let soon = if self.batch.is_some() { now.saturating_add(STARVED_MS) } else { u64::MAX };
         let batch_due = self
             .batch
             .as_ref()
             .map_or(heartbeat, |b| b.opened.saturating_add(self.options.max_age_ms));
-        Ok(Step::Idle { until: batch_due })
+        Ok(Step::Idle { until: batch_due.min(soon) })
     }
 
     /// Cuts the open batch now, however young: for the end and for `--once`.
@@ -273,12 +298,12 @@ impl Sealer {
             || now.saturating_sub(batch.opened) >= self.options.max_age_ms
             // An open batch holds its records in the journal: it may hold a quarter.
             || batch.span >= max / 4
+            || self.pressed && batch.sealed_len() >= PRESSED_BYTES
     }
 
     /// Whether the writer waits for room that only a cut can give.
-    fn is_pressed(&mut self) -> bool {
-        let (used, max) = self.reader.handle().usage();
-        self.batch.is_some() && used > max / 8 * 7
+    fn is_awaited(&mut self) -> bool {
+        self.batch.is_some() && self.reader.handle().is_starved()
     }
 
     /// Takes the next record into the batch, or makes the leaf that it needs.
@@ -411,6 +436,9 @@ impl Sealer {
         self.gap_named = after.gap_named;
         self.last_leaf = now;
         self.reader.handle().set_floor(self.cursor);
+        if self.pressed {
+            self.pressed = !self.outbox.reserve();
+        }
         Ok(())
     }
 

@@ -19,6 +19,11 @@ use tokio::sync::watch;
 /// (`gap`, `end`): a few header-only entries.
 const RESERVE_BYTES: u64 = 64 * 1024;
 const RESERVE: &str = "reserve";
+/// Space kept so that sealing can go on, in small batches, on a volume that the
+/// journal has filled: sealing is what makes room there. Less than a segment, so
+/// that the journal cannot take it when it is let go.
+const WORK_BYTES: u64 = 3 * 1024 * 1024;
+const WORK: &str = "reserve.work";
 
 /// Why the outbox cannot be used. The messages complete "failed to …".
 #[derive(Debug, thiserror::Error)]
@@ -88,7 +93,8 @@ impl Outbox {
         let mut entries = BTreeMap::new();
         for name in disk.list(&folder).map_err(OutboxError::io("list", &folder))? {
             let path = folder.join(&name);
-            if name.ends_with(".tmp") {
+            // A reserve that a crash left may be without its space.
+            if name.ends_with(".tmp") || name == RESERVE || name == WORK {
                 disk.remove(&path).map_err(OutboxError::io("remove", &path))?;
             } else if let Some(index) = name.strip_suffix(".entry").and_then(|n| n.parse().ok()) {
                 let len = disk.open_read(&path).and_then(|f| f.len());
@@ -113,15 +119,29 @@ impl Outbox {
         Ok(outbox)
     }
 
-    /// Keeps room for the leaves that have to be written on a full volume.
-    /// Nothing happens when there is no space now; it is tried again later.
-    pub fn reserve(&self) {
-        let path = self.folder.join(RESERVE);
-        if let Ok(file) = self.disk.create_new(&path)
-            && file.allocate(RESERVE_BYTES).is_err()
-        {
-            drop(self.disk.remove(&path));
-        }
+    /// Keeps room for the leaves that have to be written on a full volume, and
+    /// for small batches. What cannot be had now is tried for again later.
+    /// Returns whether there is room for batches.
+    pub fn reserve(&self) -> bool {
+        let hold = |name: &str, bytes: u64| {
+            let path = self.folder.join(name);
+            match self.disk.create_new(&path) {
+                Ok(file) => {
+                    let held = file.allocate(bytes).is_ok();
+                    if !held {
+                        drop(self.disk.remove(&path));
+                    }
+                    held
+                }
+                Err(e) => e.kind() == io::ErrorKind::AlreadyExists,
+            }
+        };
+        hold(RESERVE, RESERVE_BYTES) && hold(WORK, WORK_BYTES)
+    }
+
+    /// Lets the room for batches go, to be used now. `false`: it is gone already.
+    pub fn release(&self) -> bool {
+        self.disk.remove(&self.folder.join(WORK)).is_ok()
     }
 
     /// Index behind the newest entry.

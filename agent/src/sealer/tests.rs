@@ -13,8 +13,12 @@ struct World {
 }
 
 fn world() -> World {
-    let disk: crate::disk::SharedDisk = Arc::new(SimDisk::new());
-    let options = journal::Options { path: "/j".into(), max_bytes: MAX, segment_bytes: 512 << 10 };
+    world_of(&SimDisk::new(), MAX, 512 << 10)
+}
+
+fn world_of(disk: &SimDisk, max_bytes: u64, segment_bytes: u64) -> World {
+    let disk: crate::disk::SharedDisk = Arc::new(disk.clone());
+    let options = journal::Options { path: "/j".into(), max_bytes, segment_bytes };
     let key = JournalKey::new([5; 32]);
     let journal = Journal::open(Arc::clone(&disk), options, &key, "wa/test", 1).unwrap();
     let outbox = Arc::new(Outbox::open(disk, "/j/outbox".into(), journal.handle()).unwrap());
@@ -77,4 +81,31 @@ fn a_full_journal_is_emptied_without_the_passing_of_time() {
         }
         assert!(round < 50, "{written} bytes in {round} rounds");
     }
+}
+
+/// Found with a journal of 64 MiB on a volume of 20: it took all of it, and the
+/// sealer, which alone could make room, had none to work in.
+#[test]
+fn a_volume_that_the_journal_has_filled_is_emptied_by_sealing() {
+    let disk = SimDisk::new();
+    disk.set_space(Some(20 << 20));
+    let World { mut journal, outbox, mut sealer } = world_of(&disk, 64 << 20, 4 << 20);
+    let mut written = 0;
+    for round in 0.. {
+        written += fill(&mut journal);
+        for _ in 0..1000 {
+            match sealer.step(1).unwrap() {
+                Step::Worked | Step::Blocked => {}
+                Step::Idle { .. } => break,
+            }
+            outbox.uploaded("archive", outbox.end()).unwrap();
+        }
+        journal.trim().unwrap();
+        if written > 40 << 20 {
+            break;
+        }
+        assert!(round < 100, "{written} bytes in {round} rounds");
+    }
+    let batches = outbox.end();
+    assert!(batches < 400, "{batches} leaves for {written} bytes");
 }
