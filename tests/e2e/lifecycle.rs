@@ -129,6 +129,34 @@ fn a_changed_origin_begins_a_new_log_that_goes_on_where_the_old_one_ended() {
 }
 
 #[test]
+fn one_sink_that_halts_keeps_no_other_from_its_rest() {
+    let mut sandbox = Sandbox::directory();
+    sandbox.settings.more_sinks =
+        "\n  - {name: second, type: archive, url: 'file://{root}/second'}\n";
+    std::fs::write(sandbox.path("second"), "a file is in the way").unwrap();
+    let log = sandbox.path("logs/gateway-json.log");
+    let expected = crash_log(500, 3, &mut std::fs::File::create(&log).unwrap()).unwrap();
+    let out = sandbox.once();
+    assert_eq!(out.status.code(), Some(1), "{}", said(&out));
+    assert!(said(&out).contains("failed to ship to second: failed to"), "{}", said(&out));
+    assert!(!said(&out).contains("failed to failed"), "{}", said(&out));
+    let report = sandbox.verify();
+    assert!(!report.contains("no end leaf"), "{report}");
+    std::fs::remove_file(sandbox.path("second")).unwrap();
+    assert!(sandbox.once().status.success());
+    let (first, second) = (sandbox.path("archive"), sandbox.path("second"));
+    let names = |root: &std::path::Path| {
+        let files = crate::sandbox::files(root).into_iter();
+        files
+            .map(|f| f.strip_prefix(root).unwrap().to_owned())
+            .collect::<std::collections::BTreeSet<_>>()
+    };
+    assert_eq!(names(&first), names(&second));
+    let serials: Vec<_> = sandbox.open().iter().filter_map(|r| serial_of(r)).collect();
+    assert_eq!(serials, expected.iter().map(|e| e.serial).collect::<Vec<_>>());
+}
+
+#[test]
 fn a_second_agent_on_the_same_journal_is_refused() {
     let sandbox = Sandbox::directory();
     let mut child = sandbox.start(&[], false);

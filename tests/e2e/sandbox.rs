@@ -71,6 +71,8 @@ pub(crate) struct Settings {
     pub(crate) batch_records: u64,
     pub(crate) log_level: &'static str,
     pub(crate) journal_max: &'static str,
+    /// YAML of further sinks; `{root}` is the sandbox.
+    pub(crate) more_sinks: &'static str,
     /// Runs the program as this user and group.
     pub(crate) user: Option<u32>,
 }
@@ -90,6 +92,7 @@ impl Sandbox {
                 batch_records: 1_000_000,
                 log_level: "info",
                 journal_max: "256MiB",
+                more_sinks: "",
                 user: None,
             },
         };
@@ -158,6 +161,7 @@ impl Sandbox {
             )
             .unwrap(),
         }
+        text.push_str(&s.more_sinks.replace("{root}", &root.to_string()));
         let path = self.path("sealtail.yaml");
         std::fs::write(&path, text).unwrap();
         path

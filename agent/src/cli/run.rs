@@ -2,7 +2,7 @@
 
 use super::assemble::{self, AssembleError};
 use super::{ConfigFile, Failure, Outcome, complain, load, log, runtime, tell};
-use crate::config::{Archive, Config, KeyState};
+use crate::config::{self, Archive, Config, KeyState};
 use crate::run::{Ended, Mode};
 use clap::Args;
 use std::path::Path;
@@ -16,9 +16,16 @@ pub(super) struct Arguments {
     /// Ship what is there now to every sink, then exit.
     #[arg(long)]
     once: bool,
-    /// With --once: give up after so many seconds.
-    #[arg(long, value_name = "SECONDS", default_value_t = 300)]
-    timeout: u64,
+    /// With --once: give up after this long, in seconds or as 90s, 5m.
+    #[arg(long, value_name = "TIME", default_value = "5m", value_parser = time)]
+    timeout: Duration,
+}
+
+fn time(text: &str) -> Result<Duration, String> {
+    match text.parse() {
+        Ok(seconds) => Ok(Duration::from_secs(seconds)),
+        Err(_) => config::duration(text),
+    }
 }
 
 /// How long sinks may take to empty the outbox after the first signal: inside
@@ -29,11 +36,7 @@ pub(super) fn run(arguments: &Arguments) -> Outcome {
     let config = load(&arguments.file)?;
     log::init(config.log);
     require_keys(&config)?;
-    let mode = Mode {
-        once: arguments.once,
-        timeout: Duration::from_secs(arguments.timeout),
-        grace: GRACE,
-    };
+    let mode = Mode { once: arguments.once, timeout: arguments.timeout, grace: GRACE };
     let ended = go(&config, mode)?;
     let verify = how_to_verify(&config);
     conclude(&ended, &verify)

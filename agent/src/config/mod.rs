@@ -88,3 +88,11 @@ fn read(path: &Path) -> Result<String, String> {
         format!("is not UTF-8 (from byte {at} on)")
     })
 }
+
+/// Reads a duration as people write it (`90s`, `5m`).
+///
+/// # Errors
+/// What is wrong with it.
+pub fn duration(text: &str) -> Result<std::time::Duration, String> {
+    quantity::duration(text).map_err(std::borrow::Cow::into_owned)
+}

@@ -63,7 +63,7 @@ fn disk(config: &Config) -> Vec<String> {
     let journal = &config.journal;
     let mut lines = vec![
         format!(
-            "At most {} under {} (journal.max_bytes):",
+            "At most {} under {} (journal.max_bytes), and 4MiB kept for a full disk:",
             journal.max_bytes,
             journal.path.display()
         ),

@@ -81,6 +81,9 @@ pub(crate) enum Phase {
     Draining,
 }
 
+/// How often it is looked which sinks have halted.
+const LOOK: Duration = Duration::from_millis(50);
+
 /// Runs until a signal, or with `once` until everything is shipped.
 ///
 /// # Errors
@@ -148,11 +151,9 @@ pub async fn run(parts: Parts, mode: Mode) -> Ended {
         () = &mut deadline => in_time = false,
     }
     stop.send_replace(if in_time && failures.is_empty() { Stop::WhenDone } else { Stop::Now });
-    let all_sent = async { while senders.join_next().await.is_some() {} };
     tokio::select! {
-        () = all_sent => {}
+        () = settled(&mut senders, &states, mode.once) => {}
         () = &mut deadline, if in_time => in_time = false,
-        () = halted(&states), if mode.once => {}
     }
     stop.send_replace(Stop::Now);
     senders.shutdown().await;
@@ -163,7 +164,7 @@ pub async fn run(parts: Parts, mode: Mode) -> Ended {
         match &*state.borrow() {
             SinkState::Ok => {}
             SinkState::Retrying(e) | SinkState::Halted(e) | SinkState::Conflict(e) => {
-                failures.push(format!("ship to {name}: failed to {e}"));
+                failures.push(format!("ship to {name}: {e}"));
             }
         }
     }
@@ -177,23 +178,24 @@ pub async fn run(parts: Parts, mode: Mode) -> Ended {
     Ended { summary, failures, waiting: outbox.waiting() }
 }
 
-/// Ends when some sink cannot go on without help.
-async fn halted(states: &[(String, watch::Receiver<SinkState>)]) {
-    let mut waits = tokio::task::JoinSet::new();
-    for (_, state) in states {
-        let mut state = state.clone();
-        waits.spawn(async move {
-            let stuck = state
-                .wait_for(|s| matches!(s, SinkState::Halted(_) | SinkState::Conflict(_)))
-                .await
-                .is_ok();
-            if !stuck {
-                std::future::pending::<()>().await;
-            }
-        });
-    }
-    if waits.join_next().await.is_none() {
-        std::future::pending::<()>().await;
+/// Ends when each sink has sent everything, or (`once`) cannot go on without
+/// help: one that halts does not keep the others from their rest.
+async fn settled(
+    senders: &mut tokio::task::JoinSet<SinkState>,
+    states: &[(String, watch::Receiver<SinkState>)],
+    once: bool,
+) {
+    loop {
+        let halted = |state: &SinkState| once && matches!(state, SinkState::Halted(_));
+        let stuck = states.iter().filter(|(_, state)| halted(&state.borrow())).count();
+        if senders.len() <= stuck {
+            return;
+        }
+        // Both only wait.
+        tokio::select! {
+            ended = senders.join_next() => drop(ended),
+            () = tokio::time::sleep(LOOK) => {}
+        }
     }
 }
 

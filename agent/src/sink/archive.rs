@@ -278,8 +278,8 @@ impl ArchiveSink {
                 tracing::error!(
                     sink,
                     leaf,
-                    "ALARM: {said}. Another writer uses this origin and incarnation, or the archive was \
-                     altered. This sink stops; nothing is overwritten, everything is kept in the journal"
+                    "ALARM: {said} -- another writer uses this origin and incarnation, or the archive was \
+                     altered: this sink stops; nothing is overwritten, everything is kept in the journal"
                 );
                 self.set_state(State::Conflict(said));
                 None
