@@ -419,7 +419,12 @@ impl Tailer {
             }
             sink.forget(file.info.id);
         }
+        // Who copies and truncates does so in the middle of a line, too.
+        let cut = STREAMS.map(|stream| file.decoder.is_cut(stream));
         file.begin_again(self.format_choice());
+        for (stream, _) in STREAMS.into_iter().zip(cut).filter(|(_, cut)| *cut) {
+            file.decoder.set_cut(stream);
+        }
         lines
     }
 

@@ -250,3 +250,17 @@ fn a_deleted_beginning_that_was_given_up_leaves_a_rest_that_is_marked_after_a_ki
     assert_eq!(world.texts(), ["the beginning ", "and the rest"]);
     assert!(world.journal.now.lines[1].cut.before);
 }
+
+#[test]
+fn the_rest_of_a_line_that_was_cut_by_a_truncation_is_marked() {
+    let mut world = World::new();
+    world.append("app.log", docker("the beginning ", "stdout"));
+    world.scan();
+    world.truncate("app.log");
+    world.scan();
+    world.append("app.log", docker("and the rest\n", "stdout") + &docker("new\n", "stdout"));
+    world.scan();
+    assert_eq!(world.texts(), ["the beginning ", "and the rest", "new"]);
+    let cuts: Vec<_> = world.journal.now.lines.iter().map(|l| l.cut.before).collect();
+    assert_eq!(cuts, [false, true, false]);
+}
