@@ -11,7 +11,7 @@ use crate::journal::{AppendError, Journal, Kind, Seq};
 use crate::line::Line;
 use crate::redact::{self, Redacted, Redactor};
 use crate::source::{FileId, Gap, SourceTag};
-use crate::tail::{FileInfo, LineSink, Step as TailStep, Tailer, Waker};
+use crate::tail::{FileInfo, LineSink, Resume, Step as TailStep, Tailer, Waker};
 use std::collections::HashMap;
 use std::ops::ControlFlow;
 use std::time::Duration;
@@ -47,48 +47,27 @@ pub struct Totals {
     pub gaps: u64,
 }
 
-/// The tail of one source. Its positions in the journal begin with its tag, so
-/// that each source goes on with its own.
-pub struct SourceTail {
-    /// The tail.
-    pub tailer: Tailer,
-    /// Names the source by its patterns.
-    pub tag: u64,
+/// The tag of a source with these `include` patterns. Positions in the journal
+/// begin with it, so that a file stays with the source that found it.
+#[must_use]
+pub fn source_tag(include: &[String]) -> u64 {
+    let digest = crate::text::sha256(include.join("\n").as_bytes());
+    digest.iter().take(8).fold(0, |tag, b| tag << 8 | u64::from(*b))
 }
 
-impl SourceTail {
-    /// The tag of a source with these `include` patterns.
-    #[must_use]
-    pub fn tag(include: &[String]) -> u64 {
-        let digest = crate::text::sha256(include.join("\n").as_bytes());
-        digest.iter().take(8).fold(0, |tag, b| tag << 8 | u64::from(*b))
-    }
-
-    /// The positions that the source tagged `tag` goes on from. The first
-    /// source also takes those whose source is gone from the configuration
-    /// (`tags` are those that are in it), so that what they read is not lost.
-    #[must_use]
-    pub fn positions(
-        journal: &Journal,
-        tag: u64,
-        is_first: bool,
-        tags: &[u64],
-    ) -> Vec<(FileId, Vec<u8>)> {
-        let own = |(file, bytes): (FileId, &[u8])| {
-            let (head, position) = bytes.split_first_chunk::<8>()?;
-            let found = u64::from_le_bytes(*head);
-            let mine = found == tag || is_first && !tags.contains(&found);
-            mine.then(|| (file, position.to_vec()))
-        };
-        journal.positions().filter_map(own).collect()
-    }
+/// The positions that the journal keeps, for the tail of sources with these tags.
+pub fn positions(journal: &Journal, tags: &[u64]) -> impl Iterator<Item = Resume> {
+    journal.positions().filter_map(|(file, bytes)| {
+        let (head, position) = bytes.split_first_chunk::<8>()?;
+        let found = u64::from_le_bytes(*head);
+        let source = tags.iter().position(|tag| *tag == found);
+        Some(Resume { file, source, position: position.to_vec() })
+    })
 }
 
 /// The hot path. Owns the journal's writing side.
 pub struct Pipeline {
-    tails: Vec<SourceTail>,
-    /// The tail whose turn it is.
-    turn: usize,
+    tailer: Tailer,
     inner: Inner,
     /// When the open block got its first record, Unix ms.
     opened: Option<u64>,
@@ -103,8 +82,8 @@ struct Inner {
     tags: HashMap<FileId, SourceTag>,
     totals: Totals,
     now: u64,
-    /// The tag of the source that is being read.
-    tag: u64,
+    /// The tags of the sources.
+    source_tags: Vec<u64>,
     position: Vec<u8>,
 }
 
@@ -115,9 +94,15 @@ impl std::fmt::Debug for Pipeline {
 }
 
 impl Pipeline {
-    /// Puts the stages together.
+    /// Puts the stages together. `source_tags` are those of the tail's sources,
+    /// in their order ([`source_tag`]).
     #[must_use]
-    pub fn new(tails: Vec<SourceTail>, redactor: Redactor, journal: Journal) -> Self {
+    pub fn new(
+        tailer: Tailer,
+        source_tags: Vec<u64>,
+        redactor: Redactor,
+        journal: Journal,
+    ) -> Self {
         let inner = Inner {
             redactor,
             arena: Redacted::new(),
@@ -125,10 +110,10 @@ impl Pipeline {
             tags: HashMap::new(),
             totals: Totals::default(),
             now: 0,
-            tag: 0,
+            source_tags,
             position: Vec::new(),
         };
-        Self { tails, turn: 0, inner, opened: None, blocked: false }
+        Self { tailer, inner, opened: None, blocked: false }
     }
 
     /// Reads at most one chunk, and commits when it is time. `now` is Unix ms.
@@ -167,40 +152,24 @@ impl Pipeline {
         }
     }
 
-    /// One step of the next tail that has work; the shortest wait if none has.
     fn read(&mut self) -> TailStep {
-        let mut shortest = Duration::MAX;
-        for _ in 0..self.tails.len() {
-            self.turn = (self.turn + 1) % self.tails.len();
-            let Some(source) = self.tails.get_mut(self.turn) else { break };
-            self.inner.tag = source.tag;
-            let step = source.tailer.step(&mut self.inner);
-            for warning in source.tailer.take_warnings() {
-                let path = self.inner.redactor.path(&warning.path.to_string_lossy());
-                tracing::warn!(path, "{}", warning.problem.text());
-            }
-            match step {
-                TailStep::Read { .. } => return step,
-                TailStep::Idle { within } => shortest = shortest.min(within),
-            }
+        let step = self.tailer.step(&mut self.inner);
+        for warning in self.tailer.take_warnings() {
+            let path = self.inner.redactor.path(&warning.path.to_string_lossy());
+            tracing::warn!(path, "{}", warning.problem.text());
         }
-        TailStep::Idle { within: shortest }
+        step
     }
 
-    /// Waits for a file to change, at most so long; [`Pipeline::wakers`] end it early.
+    /// Waits for a file to change, at most so long; a [`Pipeline::waker`] ends it early.
     pub fn wait(&mut self, at_most: Duration) {
-        // With several sources the others are looked at every so often.
-        let at_most =
-            if self.tails.len() > 1 { at_most.min(Duration::from_millis(100)) } else { at_most };
-        if let Some(source) = self.tails.first_mut() {
-            source.tailer.wait(at_most);
-        }
+        self.tailer.wait(at_most);
     }
 
-    /// End a wait from other threads.
+    /// Ends a wait from other threads.
     #[must_use]
-    pub fn wakers(&self) -> Vec<Waker> {
-        self.tails.iter().map(|t| t.tailer.waker()).collect()
+    pub fn waker(&self) -> Waker {
+        self.tailer.waker()
     }
 
     /// Makes what was read durable. `false` under backpressure.
@@ -242,21 +211,19 @@ impl Pipeline {
     /// Whether everything that the files held was read (joined parts apart).
     #[must_use]
     pub fn drained(&self) -> bool {
-        self.tails.iter().all(|t| t.tailer.drained())
+        self.tailer.drained()
     }
 
     /// Lets out what joiners hold, marked as cut, in the next steps: for
     /// `--once` at its end.
     pub fn flush_partials(&mut self) {
-        for source in &mut self.tails {
-            source.tailer.flush_partials();
-        }
+        self.tailer.flush_partials();
     }
 
     /// Bytes of log files that are there and were not read.
     #[must_use]
     pub fn lag_bytes(&self) -> u64 {
-        self.tails.iter().map(|t| t.tailer.status().lag_bytes).sum()
+        self.tailer.status().lag_bytes
     }
 
     /// What has gone through.
@@ -317,9 +284,10 @@ impl LineSink for Inner {
         }
     }
 
-    fn position(&mut self, file: FileId, encoded: &[u8]) {
+    fn position(&mut self, file: FileId, source: usize, encoded: &[u8]) {
+        let tag = self.source_tags.get(source).copied().unwrap_or_default();
         self.position.clear();
-        self.position.extend_from_slice(&self.tag.to_le_bytes());
+        self.position.extend_from_slice(&tag.to_le_bytes());
         self.position.extend_from_slice(encoded);
         self.journal.set_position(file, &self.position);
     }

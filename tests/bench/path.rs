@@ -27,7 +27,7 @@ use sealtail::redact::{Policy, Profile, Redacted, Redactor};
 use sealtail::sealer::outbox::Outbox;
 use sealtail::sealer::{Codec, Options as SealOptions, Sealer, Step as SealStep};
 use sealtail::source::{FileId, Gap, SourceTag};
-use sealtail::tail::{FileInfo, LineSink, Step, SystemClock, TailOptions, Tailer};
+use sealtail::tail::{FileInfo, LineSink, Source, Step, SystemClock, TailOptions, Tailer};
 use sealtail_seal::keys::SigningKey;
 use sealtail_seal::message::Recipient;
 use sha2::Digest as _;
@@ -166,7 +166,7 @@ impl LineSink for Keep {
         }
         ControlFlow::Continue(())
     }
-    fn position(&mut self, _: FileId, _: &[u8]) {}
+    fn position(&mut self, _: FileId, _: usize, _: &[u8]) {}
     fn forget(&mut self, _: FileId) {}
     fn gap(&mut self, _: Option<&FileInfo>, gap: &Gap) {
         unreachable!("{gap:?}")
@@ -175,7 +175,8 @@ impl LineSink for Keep {
 
 fn tail(log: &Path, keep: &mut Keep) {
     let include = vec![log.to_str().unwrap().to_owned()];
-    let options = TailOptions { include, watch: false, ..TailOptions::default() };
+    let sources = vec![Source { include, ..Source::default() }];
+    let options = TailOptions { sources, watch: false, ..TailOptions::default() };
     let clock = Box::new(SystemClock::start());
     let mut tailer = Tailer::new(options, &[1; 32], std::iter::empty(), clock).unwrap();
     while matches!(tailer.step(keep), Step::Read { .. }) || !tailer.drained() {}

@@ -5,7 +5,7 @@ use crate::config::{self, Config, JournalKey as KeySource, SecretRef};
 use crate::decode;
 use crate::disk::{RealDisk, SharedDisk};
 use crate::journal::{self, Journal, JournalError, JournalKey};
-use crate::pipeline::{Pipeline, SourceTail};
+use crate::pipeline::{self, Pipeline};
 use crate::redact::{Policy, Profile, Redactor};
 use crate::run::{Parts, now_ms};
 use crate::sealer::outbox::Outbox;
@@ -13,7 +13,7 @@ use crate::sealer::{self, Codec, Sealer};
 use crate::sink::archive::{ArchiveSink, Backup};
 use crate::sink::cursor::Cursors;
 use crate::store::{ObjectMeta, Store};
-use crate::tail::{StartAt, SystemClock, TailOptions, Tailer};
+use crate::tail::{self, StartAt, SystemClock, TailOptions, Tailer};
 use sealtail_seal::keys::{self, Secret, SigningKey};
 use sealtail_seal::layout::Layout;
 use sealtail_seal::message::Recipient;
@@ -82,7 +82,7 @@ pub(super) async fn assemble(config: &Config) -> Result<Parts, AssembleError> {
     .map_err(|e| failed("")(&e))?;
 
     let redactor = Redactor::new(policy(config), &token_key);
-    let tails = tails(config, &journal, &file_id_key(&token_key), &id.incarnation)?;
+    let (tailer, tags) = tail(config, &journal, &file_id_key(&token_key), &id.incarnation)?;
     tracing::info!(
         origin = id.origin,
         incarnation = id.incarnation,
@@ -90,7 +90,7 @@ pub(super) async fn assemble(config: &Config) -> Result<Parts, AssembleError> {
         "sealtail {} starts",
         env!("CARGO_PKG_VERSION")
     );
-    Ok(Parts { pipeline: Pipeline::new(tails, redactor, journal), sealer, outbox, sinks })
+    Ok(Parts { pipeline: Pipeline::new(tailer, tags, redactor, journal), sealer, outbox, sinks })
 }
 
 /// The outbox and the cursors of the journal's incarnation.
@@ -271,12 +271,13 @@ fn sinks(
     Ok(sinks)
 }
 
-fn tails(
+/// The tail of all sources, and the sources' tags.
+fn tail(
     config: &Config,
     journal: &Journal,
     key: &[u8; 32],
     incarnation: &str,
-) -> Result<Vec<SourceTail>, AssembleError> {
+) -> Result<(Tailer, Vec<u64>), AssembleError> {
     let mut own = Vec::new();
     for fd in ["/proc/self/fd/1", "/proc/self/fd/2"] {
         if let Ok(meta) = std::fs::metadata(fd)
@@ -285,45 +286,41 @@ fn tails(
             own.push((meta.dev(), meta.ino()));
         }
     }
-    let mut tails = Vec::new();
-    for (i, source) in config.sources.iter().enumerate() {
-        let texts =
-            |patterns: &[config::Pattern]| patterns.iter().map(|p| p.as_str().to_owned()).collect();
-        let options = TailOptions {
-            include: texts(&source.include),
-            exclude: texts(&source.exclude),
-            format: match source.format {
-                config::Format::Auto => None,
-                config::Format::Docker => Some(decode::Format::Docker),
-                config::Format::Cri => Some(decode::Format::Cri),
-                config::Format::Text => Some(decode::Format::Text),
-                config::Format::Json => Some(decode::Format::Json),
-            },
-            start_at: match source.start_at {
-                config::StartAt::Beginning => StartAt::Beginning,
-                config::StartAt::End => StartAt::End,
-            },
-            max_line: usize::try_from(source.max_line.bytes()).unwrap_or(usize::MAX),
-            partial_wait: source.partial_wait,
-            max_held: usize::try_from(config.limits.joiners.bytes()).unwrap_or(usize::MAX)
-                / config.sources.len(),
-            own: own.clone(),
-            // The first line of our own log names the incarnation.
-            own_marker: Some(incarnation.to_owned()),
-            ..TailOptions::default()
-        };
-        let tag = SourceTail::tag(&options.include);
-        let resume = SourceTail::positions(
-            journal,
-            tag,
-            i == 0,
-            &config.sources.iter().map(|s| SourceTail::tag(&texts(&s.include))).collect::<Vec<_>>(),
-        );
-        let tailer = Tailer::new(options, key, resume.into_iter(), Box::new(SystemClock::start()))
-            .map_err(config_error)?;
-        tails.push(SourceTail { tailer, tag });
+    let options = TailOptions {
+        sources: config.sources.iter().map(source).collect(),
+        max_held: usize::try_from(config.limits.joiners.bytes()).unwrap_or(usize::MAX),
+        own,
+        // The first line of our own log names the incarnation.
+        own_marker: Some(incarnation.to_owned()),
+        ..TailOptions::default()
+    };
+    let tags: Vec<_> = options.sources.iter().map(|s| pipeline::source_tag(&s.include)).collect();
+    let resume = pipeline::positions(journal, &tags);
+    let clock = Box::new(SystemClock::start());
+    Ok((Tailer::new(options, key, resume, clock).map_err(config_error)?, tags))
+}
+
+fn source(source: &config::FileSource) -> tail::Source {
+    let texts =
+        |patterns: &[config::Pattern]| patterns.iter().map(|p| p.as_str().to_owned()).collect();
+    tail::Source {
+        include: texts(&source.include),
+        exclude: texts(&source.exclude),
+        format: match source.format {
+            config::Format::Auto => None,
+            config::Format::Docker => Some(decode::Format::Docker),
+            config::Format::Cri => Some(decode::Format::Cri),
+            config::Format::Text => Some(decode::Format::Text),
+            config::Format::Json => Some(decode::Format::Json),
+        },
+        start_at: match source.start_at {
+            config::StartAt::Beginning => StartAt::Beginning,
+            config::StartAt::End => StartAt::End,
+        },
+        max_line: usize::try_from(source.max_line.bytes()).unwrap_or(usize::MAX),
+        partial_wait: source.partial_wait,
+        ..tail::Source::default()
     }
-    Ok(tails)
 }
 
 /// The key of file ids: from the token key, so that a file has the same id in

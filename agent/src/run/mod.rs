@@ -96,7 +96,7 @@ pub async fn run(parts: Parts, mode: Mode) -> Ended {
     let (stop, stop_rx) = watch::channel(Stop::No);
     let (input_done, input_done_rx) = watch::channel(false);
 
-    let signals = tokio::spawn(watch_signals(phase.clone(), pipeline.wakers()));
+    let signals = tokio::spawn(watch_signals(phase.clone(), pipeline.waker()));
     let progress =
         tokio::spawn(progress::show(Arc::clone(&live), Arc::clone(&outbox), stop_rx.clone()));
     let mut senders = tokio::task::JoinSet::new();
@@ -200,7 +200,7 @@ async fn settled(
 }
 
 /// The first SIGTERM or SIGINT drains; the second ends the process at once.
-async fn watch_signals(phase: watch::Sender<Phase>, wakers: Vec<crate::tail::Waker>) {
+async fn watch_signals(phase: watch::Sender<Phase>, waker: crate::tail::Waker) {
     use tokio::signal::unix::{SignalKind, signal};
     let (Ok(mut term), Ok(mut int)) =
         (signal(SignalKind::terminate()), signal(SignalKind::interrupt()))
@@ -224,9 +224,7 @@ async fn watch_signals(phase: watch::Sender<Phase>, wakers: Vec<crate::tail::Wak
         );
         drop(sd_notify::notify(&[sd_notify::NotifyState::Stopping]));
         phase.send_replace(Phase::Draining);
-        for waker in &wakers {
-            waker.wake();
-        }
+        waker.wake();
     }
 }
 

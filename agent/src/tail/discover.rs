@@ -20,6 +20,8 @@ const MAX_DEPTH: usize = 32;
 /// A regular file that the globs name.
 #[derive(Debug)]
 pub(crate) struct Found {
+    /// The first source that names it, by index.
+    pub(crate) source: usize,
     pub(crate) path: PathBuf,
     pub(crate) meta: Meta,
 }
@@ -76,17 +78,19 @@ impl Discovery {
     /// Fills `found` with the files, and `dirs` with the directories looked at.
     pub(crate) fn walk(
         &self,
+        source: usize,
         found: &mut Vec<Found>,
         dirs: &mut HashSet<PathBuf>,
         warnings: &mut Warnings,
     ) {
-        let mut walk = Walk { discovery: self, found, dirs, warnings, above: Vec::new() };
+        let mut walk = Walk { discovery: self, source, found, dirs, warnings, above: Vec::new() };
         for root in &self.roots {
             walk.dir(&root.dir, root.depth);
         }
     }
 
-    fn wants(&self, path: &Path) -> bool {
+    /// Whether the globs name this path.
+    pub(crate) fn wants(&self, path: &Path) -> bool {
         self.include.is_match(path) && !self.exclude.is_match(path)
     }
 }
@@ -113,6 +117,7 @@ fn root(pattern: &str) -> Root {
 
 struct Walk<'w> {
     discovery: &'w Discovery,
+    source: usize,
     found: &'w mut Vec<Found>,
     dirs: &'w mut HashSet<PathBuf>,
     warnings: &'w mut Warnings,
@@ -163,7 +168,7 @@ impl Walk<'_> {
                 self.dir(&path, depth - 1);
             }
         } else if wanted && meta.is_file() {
-            self.found.push(Found { path, meta: Meta::from(&meta) });
+            self.found.push(Found { source: self.source, path, meta: Meta::from(&meta) });
         }
     }
 

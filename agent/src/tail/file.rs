@@ -36,6 +36,8 @@ pub struct FileInfo {
 #[derive(Debug)]
 pub(crate) struct TailFile {
     pub(crate) info: FileInfo,
+    /// Whose file it is, by index.
+    pub(crate) source: usize,
     /// Never given twice, other than `info.index`.
     pub(crate) serial: u64,
     pub(crate) handle: File,
@@ -88,10 +90,17 @@ pub(crate) struct TailFile {
 }
 
 impl TailFile {
-    pub(crate) fn new(info: FileInfo, serial: u64, handle: File, meta: Meta) -> Self {
+    pub(crate) fn new(
+        info: FileInfo,
+        source: usize,
+        serial: u64,
+        handle: File,
+        meta: Meta,
+    ) -> Self {
         Self {
             home: info.resolved.clone(),
             info,
+            source,
             serial,
             handle,
             meta,

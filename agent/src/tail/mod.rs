@@ -31,12 +31,12 @@ use std::time::Duration;
 
 pub use clock::{Clock, SystemClock};
 pub use file::FileInfo;
-pub use options::{StartAt, TailOptions};
+pub use options::{Source, StartAt, TailOptions};
 pub use position::PositionError;
 pub use warn::{Problem, TailWarning};
 pub use watch::Waker;
 
-use crate::decode::{Decoder, FormatChoice, Limits, Shared};
+use crate::decode::{FormatChoice, Shared};
 use crate::line::{CutReason, Line};
 use crate::source::{FileId, Gap};
 use discover::{Discovery, Found};
@@ -63,15 +63,28 @@ pub trait LineSink {
     /// it ends, the rest of a piece: at most four lines).
     fn line(&mut self, source: &FileInfo, line: &Line<'_>) -> ControlFlow<()>;
 
-    /// The position of a file after the lines given so far. The bytes are the
-    /// tail's own; hand the newest of each file to [`Tailer::new`].
-    fn position(&mut self, file: FileId, encoded: &[u8]);
+    /// The position of a file of the source with this index, after the lines
+    /// given so far. The bytes are the tail's own; hand the newest of each file
+    /// to [`Tailer::new`].
+    fn position(&mut self, file: FileId, source: usize, encoded: &[u8]);
 
     /// A file is let go: its position is not needed any more.
     fn forget(&mut self, file: FileId);
 
     /// Something cannot be delivered.
     fn gap(&mut self, source: Option<&FileInfo>, gap: &Gap);
+}
+
+/// A position to go on from.
+#[derive(Debug, Clone)]
+pub struct Resume {
+    /// Whose it is.
+    pub file: FileId,
+    /// The source that the file was found by, by its present index; `None` when
+    /// that one is gone: then the file belongs to the first that names it.
+    pub source: Option<usize>,
+    /// What [`LineSink::position`] was given last.
+    pub position: Vec<u8>,
 }
 
 /// What a step did.
@@ -130,7 +143,8 @@ pub struct TailStatus {
 #[derive(Debug)]
 pub struct Tailer {
     options: TailOptions,
-    discovery: Discovery,
+    /// One a source.
+    discovery: Vec<Discovery>,
     digester: Digester,
     clock: Box<dyn Clock>,
     /// By index; `None` is free (or taken out while it is read).
@@ -141,11 +155,11 @@ pub struct Tailer {
     by_path: HashMap<PathBuf, usize>,
     ready: VecDeque<usize>,
     /// Stored positions whose files have not been found yet.
-    known: Vec<(FileId, Position)>,
+    known: Vec<Known>,
     /// Our own files, found by their marker.
     own: HashSet<Place>,
-    /// There were no positions to go on from.
-    fresh: bool,
+    /// For each source: there were no positions to go on from.
+    fresh: Vec<bool>,
     /// Holds the bytes before an offset, then the chunk.
     buffer: Vec<u8>,
     encoded: Vec<u8>,
@@ -176,21 +190,21 @@ impl Tailer {
     pub fn new(
         options: TailOptions,
         file_id_key: &[u8; 32],
-        resume: impl Iterator<Item = (FileId, Vec<u8>)>,
+        resume: impl Iterator<Item = Resume>,
         clock: Box<dyn Clock>,
     ) -> Result<Self, TailError> {
         let known = resume
-            .map(|(id, bytes)| Ok((id, Position::decode(&bytes)?)))
+            .map(|Resume { file, source, position }| {
+                Ok(Known { file, source, position: Position::decode(&position)? })
+            })
             .collect::<Result<Vec<_>, PositionError>>()?;
         let now = clock.now();
-        let limits = Limits {
-            line: options.max_line.max(1),
-            partial_wait: options.partial_wait,
-            gather_wait: options.gather_wait,
-            gather: options.gather,
-        };
+        let limits = options.sources.first().unwrap_or(&Source::default()).limits();
+        let sources = options.sources.iter();
         Ok(Self {
-            discovery: Discovery::new(&options.include, &options.exclude)?,
+            discovery: sources
+                .map(|s| Discovery::new(&s.include, &s.exclude))
+                .collect::<Result<_, _>>()?,
             digester: Digester::new(file_id_key).ok_or(TailError::Key)?,
             clock,
             files: Vec::new(),
@@ -198,7 +212,9 @@ impl Tailer {
             by_place: HashMap::new(),
             by_path: HashMap::new(),
             ready: VecDeque::new(),
-            fresh: known.is_empty(),
+            fresh: (0..options.sources.len())
+                .map(|source| known.iter().all(|k| k.source != Some(source)))
+                .collect(),
             known,
             own: HashSet::new(),
             buffer: vec![0; BEFORE + CHUNK],
@@ -317,14 +333,14 @@ impl Tailer {
 
     /// Queues the files whose deadline has come.
     fn queue_due(&mut self, now: Duration) {
-        let limits = self.shared.limits;
         self.next_due = Duration::MAX;
         let mut timed = std::mem::take(&mut self.timed);
         timed.retain(|index| {
             let Some(file) = self.files.get_mut(*index).and_then(Option::as_deref_mut) else {
                 return false;
             };
-            match file.deadline(limits) {
+            let limits = self.options.sources.get(file.source).map(Source::limits);
+            match limits.and_then(|limits| file.deadline(limits)) {
                 Some(at) if at > now => {
                     self.next_due = self.next_due.min(at);
                     true
@@ -374,17 +390,22 @@ impl Tailer {
     /// Gives a file's position to the sink.
     fn report(&mut self, file: &TailFile, sink: &mut dyn LineSink) {
         if file.encode(&mut self.encoded) {
-            sink.position(file.info.id, &self.encoded);
+            sink.position(file.info.id, file.source, &self.encoded);
         }
     }
 
-    fn format_choice(&self) -> FormatChoice {
-        self.options.format.map_or_else(FormatChoice::auto, FormatChoice::fixed)
+    fn format_choice(&self, source: usize) -> FormatChoice {
+        let format = self.options.sources.get(source).and_then(|s| s.format);
+        format.map_or_else(FormatChoice::auto, FormatChoice::fixed)
     }
+}
 
-    fn new_decoder(&self) -> Decoder {
-        Decoder::new(self.format_choice())
-    }
+/// A stored position.
+#[derive(Debug)]
+struct Known {
+    file: FileId,
+    source: Option<usize>,
+    position: Position,
 }
 
 #[cfg(test)]

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::decode::Format;
+use crate::decode::{Format, Limits};
 
 /// Where a file begins that is there when an agent without positions starts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -14,9 +14,9 @@ pub enum StartAt {
     End,
 }
 
-/// Settings of a [`super::Tailer`]; the defaults are those of the configuration.
+/// Which files to tail, and how; the defaults are those of the configuration.
 #[derive(Debug, Clone)]
-pub struct TailOptions {
+pub struct Source {
     /// Globs of absolute paths. `*` does not match `/`, `**` does.
     pub include: Vec<String>,
     /// Globs of paths to leave out; one without `/` is matched with file names.
@@ -35,6 +35,39 @@ pub struct TailOptions {
     pub gather_wait: Duration,
     /// Whether PostgreSQL statements are gathered into one line.
     pub gather: bool,
+}
+
+impl Source {
+    pub(super) fn limits(&self) -> Limits {
+        Limits {
+            line: self.max_line.max(1),
+            partial_wait: self.partial_wait,
+            gather_wait: self.gather_wait,
+            gather: self.gather,
+        }
+    }
+}
+
+impl Default for Source {
+    fn default() -> Self {
+        Self {
+            include: Vec::new(),
+            exclude: Vec::new(),
+            format: None,
+            start_at: StartAt::Beginning,
+            max_line: 1024 * 1024,
+            partial_wait: Duration::from_secs(5),
+            gather_wait: Duration::from_secs(1),
+            gather: true,
+        }
+    }
+}
+
+/// Settings of a [`super::Tailer`]; the defaults are those of the configuration.
+#[derive(Debug, Clone)]
+pub struct TailOptions {
+    /// What to tail. A file that several name belongs to the first of them.
+    pub sources: Vec<Source>,
     /// Bound of the text in all joiners together, in bytes.
     pub max_held: usize,
     /// Time between two looks at the directories.
@@ -51,14 +84,7 @@ pub struct TailOptions {
 impl Default for TailOptions {
     fn default() -> Self {
         Self {
-            include: Vec::new(),
-            exclude: Vec::new(),
-            format: None,
-            start_at: StartAt::Beginning,
-            max_line: 1024 * 1024,
-            partial_wait: Duration::from_secs(5),
-            gather_wait: Duration::from_secs(1),
-            gather: true,
+            sources: Vec::new(),
             max_held: 8 * 1024 * 1024,
             scan_every: Duration::from_secs(1),
             watch: true,

@@ -46,6 +46,9 @@ impl Tailer {
             self.put_back(index, file);
             return None;
         }
+        if let Some(source) = self.options.sources.get(file.source) {
+            self.shared.limits = source.limits();
+        }
         let unfinished = file.searched;
         let look = match self.look(&mut file, now, sink) {
             Ok(look) => look,
@@ -173,7 +176,7 @@ impl Tailer {
 
         let rest_due = file
             .waiting_since
-            .is_some_and(|since| since + self.options.partial_wait <= now && file.at_end);
+            .is_some_and(|since| since + self.shared.limits.partial_wait <= now && file.at_end);
         let let_out = rest_due || file.flush || file.ending;
         let mut want = CHUNK;
         if file.searched >= PROBE && !let_out {
@@ -421,7 +424,7 @@ impl Tailer {
         }
         // Who copies and truncates does so in the middle of a line, too.
         let cut = STREAMS.map(|stream| file.decoder.is_cut(stream));
-        file.begin_again(self.format_choice());
+        file.begin_again(self.format_choice(file.source));
         for (stream, _) in STREAMS.into_iter().zip(cut).filter(|(_, cut)| *cut) {
             file.decoder.set_cut(stream);
         }
@@ -548,9 +551,10 @@ impl Tailer {
                 lines += 1;
                 sink.line(info, line)
             };
+            let frames = Frames::new(chunk, 0, self.shared.limits.line);
             let mut run = Run { shared: &mut self.shared, now, out: &mut out };
             let mut taken = 0;
-            for frame in Frames::new(chunk, 0, self.options.max_line) {
+            for frame in frames {
                 let start = at + taken as u64;
                 let span = Span { start, end: start + frame.taken() as u64 };
                 decoder.line(frame.text(), span, range.file, &mut run);

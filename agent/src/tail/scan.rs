@@ -11,8 +11,8 @@ use super::file::{self, FileInfo, TailFile};
 use super::identity::{Identity, Meta, Place};
 use super::position::Position;
 use super::warn::Problem;
-use super::{LineSink, StartAt, Tailer};
-use crate::decode::{Held, STREAMS};
+use super::{Known, LineSink, StartAt, Tailer};
+use crate::decode::{Decoder, Held, STREAMS};
 use crate::line::Stream;
 use crate::source::{FileId, Gap};
 
@@ -29,14 +29,18 @@ impl Tailer {
         let mut found = std::mem::take(&mut self.found);
         found.clear();
         self.dirs.clear();
-        self.discovery.walk(&mut found, &mut self.dirs, &mut self.warnings);
+        for (source, discovery) in self.discovery.iter().enumerate() {
+            discovery.walk(source, &mut found, &mut self.dirs, &mut self.warnings);
+        }
         // Oldest first: what was rotated away comes before what came after it.
         found.sort_by(|a, b| {
             let age = a.meta.age().cmp(&b.meta.age());
             // Clocks of filesystems are coarse: of equals, the live one is last.
             let live =
                 || before_rotation(&a.path).is_none().cmp(&before_rotation(&b.path).is_none());
-            age.then_with(live).then_with(|| a.path.cmp(&b.path))
+            // The same file, by another source or another name.
+            let source = || a.source.cmp(&b.source);
+            age.then_with(live).then_with(source).then_with(|| a.path.cmp(&b.path))
         });
 
         let mut former = Former::default();
@@ -99,7 +103,7 @@ impl Tailer {
             return;
         }
         // A stored position waits for this very file, which cannot be read yet.
-        if self.known.iter().any(|(_, p)| p.identity.place == place) {
+        if self.known.iter().any(|k| k.position.identity.place == place) {
             self.warnings.say(Problem::Unreadable, &found.path);
             return;
         }
@@ -115,8 +119,11 @@ impl Tailer {
         self.warnings.well(&found.path);
         let resolved = discover::resolve(&found.path);
         let home = self.home(&resolved);
-        let index = self.add(found.path.clone(), resolved, home, handle, meta);
-        let start_at_end = self.options.start_at == StartAt::End && self.scans == 1 && self.fresh;
+        let source = found.source;
+        let index = self.add(found.path.clone(), resolved, home, source, handle, meta);
+        let at_end = self.options.sources.get(source).is_some_and(|s| s.start_at == StartAt::End);
+        let fresh = self.fresh.get(source).is_some_and(|fresh| *fresh);
+        let start_at_end = at_end && fresh && self.scans == 1;
         let digester = self.digester.clone();
         let mut failed = false;
         if let Some(file) = self.files.get_mut(index).and_then(Option::as_deref_mut) {
@@ -149,6 +156,7 @@ impl Tailer {
         path: PathBuf,
         resolved: PathBuf,
         home: PathBuf,
+        source: usize,
         handle: fs::File,
         meta: Meta,
     ) -> usize {
@@ -173,10 +181,10 @@ impl Tailer {
         }
         self.by_path.insert(path.clone(), index);
         self.by_path.insert(resolved.clone(), index);
-        let format = self.options.format;
+        let format = self.options.sources.get(source).and_then(|s| s.format);
         let info = FileInfo { id: FileId([0; 16]), path, resolved, format, index };
-        let mut file = TailFile::new(info, self.serials, handle, meta);
-        file.decoder = self.new_decoder();
+        let mut file = TailFile::new(info, source, self.serials, handle, meta);
+        file.decoder = Decoder::new(self.format_choice(source));
         file.rotated = file.info.resolved != home;
         file.home = home;
         file.scan = self.scans;
@@ -299,18 +307,22 @@ impl Tailer {
         now: Duration,
         sink: &mut dyn LineSink,
     ) {
-        let places: HashMap<Place, &Path> =
-            found.iter().map(|f| (f.meta.place, f.path.as_path())).collect();
+        // Of several that are one file the first has its source.
+        let places: HashMap<Place, &Found> =
+            found.iter().rev().map(|f| (f.meta.place, f)).collect();
         let known = std::mem::take(&mut self.known);
         let mut resumed = Vec::new();
         let mut lent = Vec::new();
-        for (id, position) in known {
+        for Known { file: id, source, position } in known {
             match self.find_one(&places, &position) {
                 Search::Is(path, handle, meta) => {
                     let resolved = discover::resolve(&path);
                     self.warnings.well(&path);
                     let home = position.home.clone();
-                    let index = self.add(path, resolved, home, handle, meta);
+                    // The configuration may give it to another source now.
+                    let named = places.get(&meta.place).map(|found| found.source);
+                    let source = named.or(source).unwrap_or_else(|| self.source_of(&home));
+                    let index = self.add(path, resolved, home, source, handle, meta);
                     if let Some(file) = self.files.get_mut(index).and_then(Option::as_deref_mut) {
                         file.resume(id, position);
                         // Its predecessor, if it had one, is resumed as well.
@@ -332,10 +344,10 @@ impl Tailer {
                     former.cut(&position);
                     lent.push(position.held);
                 }
-                Search::Gone(_) => self.known.push((id, position)),
+                Search::Gone(_) => self.known.push(Known { file: id, source, position }),
                 Search::Unreadable(path) => {
                     self.warnings.say(Problem::Unreadable, &path);
-                    self.known.push((id, position));
+                    self.known.push(Known { file: id, source, position });
                 }
             }
         }
@@ -375,11 +387,16 @@ impl Tailer {
         }
     }
 
-    fn find_one(&self, places: &HashMap<Place, &Path>, position: &Position) -> Search {
+    /// The first source that names a path; the first of all if none does.
+    fn source_of(&self, path: &Path) -> usize {
+        self.discovery.iter().position(|d| d.wants(path)).unwrap_or(0)
+    }
+
+    fn find_one(&self, places: &HashMap<Place, &Found>, position: &Position) -> Search {
         let place = position.identity.place;
         let dir = position.path.parent().unwrap_or(Path::new("/"));
-        let path = if let Some(path) = places.get(&place) {
-            (*path).to_owned()
+        let path = if let Some(found) = places.get(&place) {
+            found.path.clone()
         } else if fs::metadata(&position.path).is_ok_and(|m| Meta::from(&m).place == place) {
             position.path.clone()
         } else {

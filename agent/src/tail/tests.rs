@@ -41,7 +41,8 @@ struct Got {
 struct State {
     lines: Vec<Got>,
     gaps: Vec<Gap>,
-    positions: BTreeMap<FileId, Vec<u8>>,
+    /// With the source whose file it is.
+    positions: BTreeMap<FileId, (usize, Vec<u8>)>,
 }
 
 /// A journal in memory: `now` is lost by a kill, `durable` is not.
@@ -72,8 +73,8 @@ impl LineSink for Journal {
         ControlFlow::Continue(())
     }
 
-    fn position(&mut self, file: FileId, encoded: &[u8]) {
-        self.now.positions.insert(file, encoded.to_vec());
+    fn position(&mut self, file: FileId, source: usize, encoded: &[u8]) {
+        self.now.positions.insert(file, (source, encoded.to_vec()));
     }
 
     fn forget(&mut self, file: FileId) {
@@ -98,12 +99,30 @@ impl World {
         Self::with(|_| {})
     }
 
+    /// Tails what these patterns name in a fresh directory, a source each.
+    fn of(patterns: &[&str]) -> Self {
+        let mut world = Self::new();
+        world.reconfigure(patterns);
+        world
+    }
+
+    /// Another configuration, and a restart.
+    fn reconfigure(&mut self, patterns: &[&str]) -> &mut Self {
+        let source = |pattern: &&str| Source {
+            include: vec![self.path(pattern).to_str().unwrap().to_owned()],
+            ..Source::default()
+        };
+        self.options.sources = patterns.iter().map(source).collect();
+        self.kill()
+    }
+
     /// Tails `*.log` in a fresh directory.
     fn with(change: impl FnOnce(&mut TailOptions)) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let clock = ManualClock::default();
+        let include = vec![dir.path().join("*.log").to_str().unwrap().to_owned()];
         let mut options = TailOptions {
-            include: vec![dir.path().join("*.log").to_str().unwrap().to_owned()],
+            sources: vec![Source { include, ..Source::default() }],
             watch: false,
             ..TailOptions::default()
         };
@@ -173,7 +192,11 @@ impl World {
 }
 
 fn tailer(options: &TailOptions, state: &State, clock: &ManualClock) -> Tailer {
-    let resume = state.positions.iter().map(|(id, bytes)| (*id, bytes.clone()));
+    let resume = state.positions.iter().map(|(file, (source, position))| Resume {
+        file: *file,
+        source: (*source < options.sources.len()).then_some(*source),
+        position: position.clone(),
+    });
     Tailer::new(options.clone(), &[7; 32], resume, Box::new(clock.clone())).unwrap()
 }
 

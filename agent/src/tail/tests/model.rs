@@ -106,9 +106,9 @@ impl Model {
         let glob_keeps_rotated = rng.chance(50);
         let mut world = World::with(|o| {
             if glob_keeps_rotated {
-                o.include[0] = o.include[0].replace("*.log", "*.log*");
+                o.sources[0].include[0] = o.sources[0].include[0].replace("*.log", "*.log*");
             }
-            o.max_line = if rng.chance(30) { 200 } else { 1 << 20 };
+            o.sources[0].max_line = if rng.chance(30) { 200 } else { 1 << 20 };
         });
         world.journal.block = rng.chance(60).then(|| 1 + rng.below(6) as usize);
         let sources = [("a.log", Form::Text), ("b.log", Form::Docker), ("c.log", Form::Cri)];

@@ -38,7 +38,7 @@ fn same(got: &[Got], want: &[Got]) {
 fn killed_after_every_single_line_the_lines_are_the_same() {
     let log = interleaved();
     let setup = || {
-        let world = World::with(|o| o.max_line = 100);
+        let world = World::with(|o| o.sources[0].max_line = 100);
         world.append("app.log", &log);
         world
     };
@@ -91,7 +91,7 @@ fn cut_off_at_every_byte_and_killed_the_lines_are_the_same() {
 
 #[test]
 fn renamed_while_stopped() {
-    let mut world = World::with(|o| o.include[0] = o.include[0].replace("*.log", "app.log"));
+    let mut world = World::of(&["app.log"]);
     world.append("app.log", "a\n");
     world.scan();
     world.append("app.log", "b\n");
@@ -119,7 +119,7 @@ fn deleted_while_stopped_is_a_gap() {
 
 #[test]
 fn a_drained_rotated_file_deleted_while_stopped_is_no_gap() {
-    let mut world = World::with(|o| o.include[0] = o.include[0].replace("*.log", "app.log"));
+    let mut world = World::of(&["app.log"]);
     world.append("app.log", "a\n");
     world.scan();
     world.rename("app.log", "app.log.1");
@@ -152,7 +152,7 @@ fn fluent_bit_8025_another_file_on_the_same_inode_is_not_believed() {
 
 #[test]
 fn a_directory_that_is_not_mounted_yet_is_waited_for() {
-    let mut world = World::with(|o| o.include[0] = o.include[0].replace("*.log", "mnt/*.log"));
+    let mut world = World::of(&["mnt/*.log"]);
     fs::create_dir(world.path("mnt")).unwrap();
     world.append("mnt/app.log", "a\n");
     world.scan();
@@ -193,7 +193,8 @@ fn a_timed_out_piece_is_remembered_over_a_kill() {
 fn a_position_that_cannot_be_read_is_refused() {
     let options = TailOptions { watch: false, ..TailOptions::default() };
     for (bytes, version) in [(vec![1, 2, 3], false), (vec![99], true)] {
-        let resume = std::iter::once((FileId([0; 16]), bytes));
+        let resume = Resume { file: FileId([0; 16]), source: None, position: bytes };
+        let resume = std::iter::once(resume);
         let made = Tailer::new(options.clone(), &[7; 32], resume, Box::<ManualClock>::default());
         let error = made.unwrap_err();
         let is_version = matches!(error, TailError::Position(PositionError::Version(99)));
@@ -218,4 +219,62 @@ fn the_rest_of_a_line_whose_beginning_vanished_while_stopped_is_marked() {
         "{:?}",
         world.gaps()
     );
+}
+
+/// Found by a review: with two sources, an edited pattern had all lines again.
+#[test]
+fn an_edited_source_goes_on_where_it_was() {
+    let mut world = World::of(&["a/*.log", "b/*.log"]);
+    for dir in ["a", "b"] {
+        fs::create_dir(world.path(dir)).unwrap();
+        world.append(&format!("{dir}/app.log"), format!("{dir}1\n"));
+    }
+    world.scan();
+    for patterns in
+        [&["a/*.log", "b/*.l*"][..], &["b/*", "a/*"], &["*/*.log"], &["a/*", "b/*", "*/*"]]
+    {
+        world.reconfigure(patterns).scan();
+        assert_eq!(world.texts(), ["a1", "b1"], "{patterns:?}");
+    }
+    world.append("b/app.log", "b2\n");
+    world.scan();
+    assert_eq!(world.texts(), ["a1", "b1", "b2"]);
+    assert!(world.gaps().is_empty());
+}
+
+/// Found by a review: a file that two sources name was read twice.
+#[test]
+fn a_file_that_two_sources_name_is_read_once_by_the_first() {
+    let mut world = World::of(&["app.log", "*.log"]);
+    world.options.sources[0].max_line = 4;
+    world.kill();
+    world.append("app.log", "12345678\n");
+    world.append("other.log", "12345678\n");
+    world.scan();
+    let mut texts = world.texts();
+    texts.sort_unstable();
+    assert_eq!(texts, ["1234", "12345678", "5678"]);
+    // The rotated file stays with the source that it was found by.
+    world.rename("app.log", "app.old");
+    world.append("app.old", "abcdef\n");
+    world.kill().scan();
+    assert_eq!(world.texts()[3..], ["abcd", "ef"]);
+}
+
+#[test]
+fn a_source_that_came_later_starts_where_it_says() {
+    let mut world = World::of(&["app.log"]);
+    world.append("app.log", "a\n");
+    world.append("late.log", "old\n");
+    world.scan();
+    world.options.sources.push(Source {
+        include: vec![world.path("late.log").to_str().unwrap().to_owned()],
+        start_at: StartAt::End,
+        ..Source::default()
+    });
+    world.append("app.log", "b\n");
+    world.kill().scan();
+    world.append("late.log", "new\n");
+    world.scan();
+    assert_eq!(world.texts(), ["a", "b", "new"]);
 }

@@ -70,7 +70,7 @@ fn a_once_run_takes_unfinished_lines_along() {
 
 #[test]
 fn a_long_line_streams_through_in_bounded_memory() {
-    let mut world = World::with(|o| o.max_line = 1 << 20);
+    let mut world = World::with(|o| o.sources[0].max_line = 1 << 20);
     let mut file = fs::File::create(world.path("long.log")).unwrap();
     let megabyte = "0123456789abcde\u{1}".repeat(1 << 16);
     for _ in 0..20 {
@@ -149,7 +149,7 @@ fn symlinks_are_followed_and_bad_ones_warned_of_once() {
 
 #[test]
 fn a_symlinked_directory_that_leads_back_is_walked_once() {
-    let mut world = World::with(|o| o.include[0] = o.include[0].replace("*.log", "**/*.log"));
+    let mut world = World::of(&["**/*.log"]);
     fs::create_dir_all(world.path("a/b")).unwrap();
     symlink(world.path("a"), world.path("a/b/back")).unwrap();
     world.append("a/b/x.log", "x\n");
@@ -160,8 +160,8 @@ fn a_symlinked_directory_that_leads_back_is_walked_once() {
 #[test]
 fn directories_that_appear_later_and_excluded_names() {
     let mut world = World::with(|o| {
-        o.include[0] = o.include[0].replace("*.log", "*/*.log*");
-        o.exclude = vec!["*.gz".to_owned()];
+        o.sources[0].include[0] = o.sources[0].include[0].replace("*.log", "*/*.log*");
+        o.sources[0].exclude = vec!["*.gz".to_owned()];
     });
     world.scan();
     fs::create_dir(world.path("late")).unwrap();
@@ -203,7 +203,7 @@ fn an_unreadable_file_is_warned_of_once_and_read_when_it_may_be() {
 
 #[test]
 fn start_at_end_skips_what_is_there_and_nothing_that_comes() {
-    let mut world = World::with(|o| o.start_at = StartAt::End);
+    let mut world = World::with(|o| o.sources[0].start_at = StartAt::End);
     world.append("old.log", "old\nunfinished");
     world.append("empty.log", "");
     world.scan();
