@@ -8,6 +8,8 @@
 
 #[path = "e2e/bad_input.rs"]
 mod bad_input;
+#[path = "e2e/continuity.rs"]
+mod continuity;
 #[path = "e2e/crash.rs"]
 mod crash;
 #[path = "e2e/leak.rs"]

@@ -23,6 +23,10 @@ const BLOCK_AGE_MS: u64 = 100;
 /// How long to wait before a full journal is tried again.
 const FULL_RETRY: Duration = Duration::from_millis(200);
 
+/// How long the journal must have taken everything before it is said that it
+/// does, in ms.
+const CALM_MS: u64 = 10_000;
+
 /// What a step did.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Step {
@@ -72,6 +76,34 @@ pub struct Pipeline {
     /// When the open block got its first record, Unix ms.
     opened: Option<u64>,
     blocked: bool,
+    pressure: Pressure,
+}
+
+/// Says once that reading is paused, and once that it goes on: a journal that
+/// is emptied as fast as it is filled is full twice a second.
+#[derive(Debug, Default)]
+struct Pressure {
+    warned: bool,
+    /// Since when the journal has taken everything, Unix ms.
+    clear_since: Option<u64>,
+}
+
+impl Pressure {
+    fn full(&mut self, error: &AppendError) {
+        self.clear_since = None;
+        if !std::mem::replace(&mut self.warned, true) {
+            tracing::warn!(
+                "failed to append to the journal: {error}. Reading is paused, nothing is lost"
+            );
+        }
+    }
+
+    fn taken(&mut self, now: u64) {
+        if self.warned && now.saturating_sub(*self.clear_since.get_or_insert(now)) >= CALM_MS {
+            *self = Self::default();
+            tracing::info!("the journal takes records again; reading goes on");
+        }
+    }
 }
 
 /// What the tail hands lines to.
@@ -113,7 +145,7 @@ impl Pipeline {
             source_tags,
             position: Vec::new(),
         };
-        Self { tailer, inner, opened: None, blocked: false }
+        Self { tailer, inner, opened: None, blocked: false, pressure: Pressure::default() }
     }
 
     /// Reads at most one chunk, and commits when it is time. `now` is Unix ms.
@@ -128,6 +160,7 @@ impl Pipeline {
             }
             return Ok(Step::Worked);
         }
+        self.pressure.taken(now);
         let read = self.read();
         if self.opened.is_none() && self.inner.journal.is_pending() {
             self.opened = Some(now);
@@ -181,17 +214,12 @@ impl Pipeline {
             Ok(range) => {
                 self.inner.totals.records += range.end.0 - range.start.0;
                 self.opened = None;
-                if std::mem::take(&mut self.blocked) {
-                    tracing::info!("the journal takes records again; reading goes on");
-                }
+                self.blocked = false;
                 Ok(true)
             }
             Err(e) if e.is_backpressure() => {
-                if !std::mem::replace(&mut self.blocked, true) {
-                    tracing::warn!(
-                        "failed to append to the journal: {e}. Reading is paused, nothing is lost"
-                    );
-                }
+                self.blocked = true;
+                self.pressure.full(&e);
                 if let Err(e) = self.inner.journal.trim() {
                     tracing::warn!("failed to trim the journal: {e}; trying again");
                 }

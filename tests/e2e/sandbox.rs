@@ -65,6 +65,8 @@ pub(crate) struct Sandbox {
 #[derive(Clone)]
 pub(crate) struct Settings {
     pub(crate) origin: &'static str,
+    /// The archive's folder in the sandbox.
+    pub(crate) folder: &'static str,
     pub(crate) include: String,
     pub(crate) profile: &'static str,
     pub(crate) include_payload: bool,
@@ -86,6 +88,7 @@ impl Sandbox {
             destination,
             settings: Settings {
                 origin: "wa/test",
+                folder: "archive",
                 include,
                 profile: "strict",
                 include_payload: false,
@@ -150,7 +153,7 @@ impl Sandbox {
             s.log_level
         );
         match &self.destination {
-            Destination::Directory => writeln!(text, "    url: 'file://{root}/archive'").unwrap(),
+            Destination::Directory => writeln!(text, "    url: 'file://{root}/{}'", s.folder).unwrap(),
             Destination::S3(s3) => writeln!(
                 text,
                 "    url: s3://{}/{}\n    endpoint: {}\n    region: us-east-1\n    path_style: true\n    \
@@ -195,8 +198,18 @@ impl Sandbox {
 
     /// `run --once` with the configuration as it is now.
     pub(crate) fn once(&self) -> Output {
+        self.once_within("120")
+    }
+
+    /// As [`Sandbox::once`], with another time-out, in seconds.
+    pub(crate) fn once_within(&self, timeout: &str) -> Output {
+        self.on_config(&["run", "--once", "--timeout", timeout])
+    }
+
+    /// A command with `-c` and the configuration as it is now.
+    pub(crate) fn on_config(&self, arguments: &[&str]) -> Output {
         let config = self.config();
-        self.run(&["run", "--once", "--timeout", "120", "-c", config.to_str().unwrap()])
+        self.run(&[arguments, &["-c", config.to_str().unwrap()]].concat())
     }
 
     /// `run`, in the background; stderr goes to `agent.log`, appended.
@@ -221,7 +234,7 @@ impl Sandbox {
 
     pub(crate) fn archive(&self) -> String {
         match &self.destination {
-            Destination::Directory => self.path("archive").display().to_string(),
+            Destination::Directory => self.path(self.settings.folder).display().to_string(),
             Destination::S3(s3) => format!("s3://{}/{}", s3.bucket, s3.prefix),
         }
     }

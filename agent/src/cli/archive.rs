@@ -8,7 +8,7 @@ use crate::read::open::{self as opening, Filter};
 use crate::read::{Archive, verify as verifying};
 use crate::store::s3::{Checksums, CredentialSource, Endpoint, FixedCredentials, S3Options};
 use crate::store::url::Location;
-use crate::store::{DirStore, S3Store, Store};
+use crate::store::{DirStore, Place, S3Store, Store};
 use clap::Args;
 use sealtail_seal::keys::{VerifyingKey, secret_from_text};
 use sealtail_seal::message::Identity;
@@ -193,35 +193,32 @@ async fn read_store(text: &str) -> Result<Store, Failure> {
     }
 }
 
-/// The archive that a sink is configured with.
-pub(super) async fn sink_store(
+/// The archive that a sink is configured with. Nothing is opened.
+pub(super) fn sink_place(
     archive: &config::Archive,
     disk: &SharedDisk,
-) -> Result<Store, AssembleError> {
-    let failed = |e: &dyn std::fmt::Display| AssembleError::Failed(e.to_string());
-    match archive {
+) -> Result<Place, AssembleError> {
+    let s3 = match archive {
         config::Archive::Directory(path) => {
-            DirStore::create(Arc::clone(disk), path).map(Store::Dir).map_err(|e| failed(&e))
+            return Ok(Place::Directory(Arc::clone(disk), path.clone()));
         }
-        config::Archive::S3(s3) => {
-            let mut options = S3Options::new(&s3.bucket, &s3.prefix);
-            options.region.clone_from(&s3.region);
-            if let Some(endpoint) = &s3.endpoint {
-                options.endpoint = Some(
-                    Endpoint::parse(endpoint).map_err(|e| AssembleError::Config(e.to_string()))?,
-                );
-            }
-            options.path_style = Some(s3.path_style);
-            options.checksums = match s3.checksums {
-                config::Checksums::WhenSupported => Checksums::WhenSupported,
-                config::Checksums::WhenRequired => Checksums::WhenRequired,
-            };
-            if let Some(credentials) = &s3.credentials {
-                options.credentials = CredentialSource::Fixed(fixed(credentials)?);
-            }
-            S3Store::open(options).await.map(Store::S3).map_err(|e| failed(&e))
-        }
+        config::Archive::S3(s3) => s3,
+    };
+    let mut options = S3Options::new(&s3.bucket, &s3.prefix);
+    options.region.clone_from(&s3.region);
+    if let Some(endpoint) = &s3.endpoint {
+        options.endpoint =
+            Some(Endpoint::parse(endpoint).map_err(|e| AssembleError::Config(e.to_string()))?);
     }
+    options.path_style = Some(s3.path_style);
+    options.checksums = match s3.checksums {
+        config::Checksums::WhenSupported => Checksums::WhenSupported,
+        config::Checksums::WhenRequired => Checksums::WhenRequired,
+    };
+    if let Some(credentials) = &s3.credentials {
+        options.credentials = CredentialSource::Fixed(fixed(credentials)?);
+    }
+    Ok(Place::S3(Box::new(options)))
 }
 
 fn fixed(credentials: &config::Credentials) -> Result<FixedCredentials, AssembleError> {

@@ -1,11 +1,11 @@
 //! `sealtail journal …` and `sealtail forget-sink`.
 
 use super::{ConfigFile, Failure, Outcome, assemble, load, print, tell};
-use crate::config::Config;
+use crate::config::{self, Config};
 use crate::disk::{RealDisk, SharedDisk};
-use crate::journal::{Incarnation, Options, Seq, repair};
+use crate::journal::{Incarnation, Options, repair};
 use crate::sealer::entry::EntryHead;
-use crate::sink::cursor::Cursors;
+use crate::sink::cursor::{Cursors, Next};
 use clap::{Args, Subcommand};
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -37,7 +37,7 @@ pub(super) fn journal(command: &Command) -> Outcome {
 fn status(file: &ConfigFile) -> Outcome {
     let config = load(file)?;
     let disk: SharedDisk = Arc::new(RealDisk);
-    let path = &base(&disk, &config)?;
+    let (id, path) = present(&disk, &config)?;
     let folder = |name: &str| {
         let folder = path.join(name);
         let names = disk.list(&folder).unwrap_or_default();
@@ -50,31 +50,43 @@ fn status(file: &ConfigFile) -> Outcome {
     };
     let (segments, segment_bytes) = folder("segments");
     let (entries, entry_bytes) = folder("outbox");
-    let (damaged, _) = folder("quarantine");
-    let cursors =
-        Cursors::open(Arc::clone(&disk), path.join("cursors")).map_err(Failure::failed)?;
+    let damaged = disk.list(&config.journal.path.join("quarantine")).unwrap_or_default().len();
     let mut text = format!(
-        "journal    {}\nsegments   {segments}, {segment_bytes} bytes allocated\noutbox     {entries} entries, {entry_bytes} bytes\nquarantine {damaged} segments\n",
-        path.display()
+        "journal    {}\nlog        {} {}\nsegments   {segments}, {segment_bytes} bytes allocated\n\
+         outbox     {entries} entries, {entry_bytes} bytes\nquarantine {damaged} segments\n",
+        path.display(),
+        id.origin,
+        id.incarnation,
     );
-    for name in cursors.names().map_err(Failure::failed)? {
-        let next = cursors.load(&name).map_err(Failure::failed)?.unwrap_or(0);
+    let cursors = Cursors::look(Arc::clone(&disk), path.join("cursors"));
+    for (name, cursor) in cursors.all().map_err(Failure::failed)? {
+        let next = match cursor.next {
+            Next::Leaf(leaf) => format!("next leaf {leaf}"),
+            Next::Record(record) => format!("next record {record}"),
+        };
         let known = config.sinks.iter().any(|s| s.name.as_str() == name);
         let note = if known {
             ""
         } else {
-            "  (not in the configuration: it holds the outbox; sealtail forget-sink)"
+            "  (not in the configuration: it holds what it was not sent; sealtail forget-sink)"
         };
-        text.push_str(&format!("sink       {name}: next leaf {next}{note}\n"));
+        text.push_str(&format!("sink       {name}: {next}{note}\n"));
     }
     print(&text)
 }
 
-/// Where the present incarnation's segments, outbox and cursors are.
-fn base(disk: &SharedDisk, config: &Config) -> Result<PathBuf, Failure> {
+/// The present incarnation, and where its segments, outbox and cursors are.
+fn present(disk: &SharedDisk, config: &Config) -> Result<(Incarnation, PathBuf), Failure> {
     let path = &config.journal.path;
     let id = Incarnation::load(&**disk, path).map_err(Failure::failed)?;
-    Ok(id.map_or_else(|| path.clone(), |id| id.base(path)))
+    let id = id.ok_or_else(|| {
+        Failure::Failed(format!(
+            "there is no journal in {} (journal.path): the agent has not run with this configuration",
+            path.display()
+        ))
+    })?;
+    let base = id.base(path);
+    Ok((id, base))
 }
 
 fn repair_journal(file: &ConfigFile) -> Outcome {
@@ -85,15 +97,19 @@ fn repair_journal(file: &ConfigFile) -> Outcome {
         max_bytes: config.journal.max_bytes.bytes(),
         segment_bytes: config.journal.segment_bytes().bytes(),
     };
+    let (_, base) = present(&disk, &config)?;
     let key = assemble::journal_key(&config).map_err(Failure::usage)?;
-    let shipped = newest_entry(&disk, &base(&disk, &config)?).map_or(Seq(0), |head| head.cursor);
+    let shipped = newest_entry(&disk, &base).map(|head| head.cursor);
     let repaired = repair::repair(&disk, &options, &key, shipped, crate::run::now_ms())
         .map_err(Failure::failed)?;
     if repaired.is_empty() {
         tell("nothing is damaged (a torn end is cut at the next start)");
     }
     for one in repaired {
-        tell(&format!("{} is kept; {} records saved", one.quarantined.display(), one.saved));
+        match one.quarantined {
+            Some(kept) => tell(&format!("{} is kept; {} records saved", kept.display(), one.saved)),
+            None => tell("a first segment is made that goes on behind what is sealed"),
+        }
         for (first, count) in one.lost {
             tell(&format!(
                 "  lost: {count} records from number {first}; the next start signs a gap for them"
@@ -114,20 +130,31 @@ fn newest_entry(disk: &SharedDisk, journal: &std::path::Path) -> Option<EntryHea
 pub(super) fn forget_sink(arguments: &ForgetArguments) -> Outcome {
     let config = load(&arguments.file)?;
     let name = &arguments.name;
-    if config.sinks.iter().any(|s| s.name.as_str() == name) {
-        return Err(Failure::Usage(format!(
-            "{name} is still in the configuration: remove it there first"
-        )));
-    }
     let disk: SharedDisk = Arc::new(RealDisk);
-    let _lock = disk.lock(&config.journal.path.join("lock")).map_err(|e| {
-        Failure::failed(format!(
-            "failed to lock {}: {e}; stop the agent first",
-            config.journal.path.display()
-        ))
+    let (_, base) = present(&disk, &config)?;
+    let path = &config.journal.path;
+    let _lock = disk.lock(&path.join("lock")).map_err(|e| {
+        Failure::failed(match e.kind() {
+            std::io::ErrorKind::WouldBlock => {
+                format!("{} is in use by an agent: stop it first", path.display())
+            }
+            _ => format!("failed to lock {}: {e}", path.display()),
+        })
     })?;
-    let folder = base(&disk, &config)?.join("cursors");
-    let cursors = Cursors::open(disk, folder).map_err(Failure::failed)?;
+    let cursors = Cursors::look(disk, base.join("cursors"));
+    // One that is still configured may be forgotten only when its place is gone
+    // for good: it then begins anew, at the oldest that is kept.
+    let place = |sink: &config::Sink| {
+        assemble::place_of(&sink.archive).map_err(Failure::usage).map(|p| p.to_string())
+    };
+    if let Some(sink) = config.sinks.iter().find(|s| s.name.as_str() == name) {
+        let kept = cursors.load(name).map_err(Failure::failed)?.and_then(|cursor| cursor.place);
+        if kept.is_none_or(|kept| place(sink).is_ok_and(|now| now == kept)) {
+            return Err(Failure::Usage(format!(
+                "{name} is still in the configuration, with the same place: remove it there first"
+            )));
+        }
+    }
     if cursors.forget(name).map_err(Failure::failed)? {
         tell(&format!(
             "{name} is forgotten; what only it was waiting for is removed at the next start"
@@ -135,6 +162,7 @@ pub(super) fn forget_sink(arguments: &ForgetArguments) -> Outcome {
         Ok(ExitCode::SUCCESS)
     } else {
         let known = cursors.names().map_err(Failure::failed)?.join(", ");
+        let known = if known.is_empty() { "none".to_owned() } else { known };
         Err(Failure::Usage(format!("no sink of that name has a cursor; there are: {known}")))
     }
 }

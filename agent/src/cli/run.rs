@@ -42,21 +42,37 @@ pub(super) fn run(arguments: &Arguments) -> Outcome {
     conclude(&ended, &verify)
 }
 
-/// Puts the agent together and runs it to its end.
+/// How long a full volume is left alone before the start is tried again.
+const NO_SPACE_PAUSE: Duration = Duration::from_secs(2);
+
+/// Puts the agent together and runs it to its end. While the volume has no room
+/// for a start, it waits: the log files are the queue.
 pub(super) fn go(config: &Config, mode: Mode) -> Result<Ended, Failure> {
     let runtime = runtime()?;
-    runtime.block_on(async {
-        let parts = assemble::assemble(config).await.map_err(|e| match e {
-            AssembleError::Config(_) => Failure::usage(e),
-            AssembleError::Failed(_) => Failure::failed(e),
-        })?;
-        Ok(crate::run::run(parts, mode).await)
-    })
+    let begun = std::time::Instant::now();
+    let mut warned = false;
+    let parts = loop {
+        match assemble::assemble(config) {
+            Ok(parts) => break parts,
+            Err(AssembleError::NoSpace(e)) if !mode.once || begun.elapsed() < mode.timeout => {
+                if !std::mem::replace(&mut warned, true) {
+                    tracing::warn!(
+                        "failed to {e}; waiting for room on the volume, nothing is lost"
+                    );
+                }
+                std::thread::sleep(NO_SPACE_PAUSE);
+            }
+            Err(e @ AssembleError::Config(_)) => return Err(Failure::usage(e)),
+            Err(e) => return Err(Failure::failed(e)),
+        }
+    };
+    Ok(runtime.block_on(crate::run::run(parts, mode)))
 }
 
 /// Prints the summary; decides the exit code.
 pub(super) fn conclude(ended: &Ended, verify: &[String]) -> Outcome {
-    let mut text = format!("done\n{}", ended.summary);
+    let how = if ended.failures.is_empty() { "done" } else { "ended, not all is done" };
+    let mut text = format!("{how}\n{}", ended.summary);
     if ended.waiting > 0 {
         text.push_str(&format!(
             "  waiting   {} leaves in the outbox, sent after the next start\n",

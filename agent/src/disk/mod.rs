@@ -179,3 +179,9 @@ pub fn replace(disk: &dyn Disk, path: &Path, data: &[u8]) -> io::Result<()> {
     disk.rename(&tmp, path)?;
     disk.sync_dir(path.parent().unwrap_or(Path::new("/")))
 }
+
+/// Whether a call failed because the volume, or a quota, is full.
+#[must_use]
+pub fn is_full(e: &io::Error) -> bool {
+    matches!(e.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
+}

@@ -29,9 +29,50 @@ impl JournalKey {
         let number = number.to_be_bytes();
         let info: [&[u8]; 4] =
             [b"sealtail/journal-segment/v1", &[0], incarnation.as_bytes(), &number];
+        self.derived(salt, &info)
+    }
+}
+
+/// What stands before the bytes of [`JournalKey::wrap`]: the salt of their key.
+const SALT_LEN: usize = 32;
+/// How many bytes [`JournalKey::wrap`] adds.
+pub const WRAP_LEN: usize = SALT_LEN + TAG_LEN;
+
+impl JournalKey {
+    /// Encrypts something small that lies beside the segments: a random salt,
+    /// the bytes under a key of their own, the tag. `purpose` is bound to it.
+    ///
+    /// # Errors
+    /// When the system gives no random bytes.
+    pub fn wrap(&self, purpose: &str, plain: &[u8]) -> Result<Vec<u8>, getrandom::Error> {
+        let mut salt = [0; SALT_LEN];
+        getrandom::fill(&mut salt)?;
+        let mut out = salt.to_vec();
+        out.extend_from_slice(plain);
+        let cipher = self.derived(&salt, &[b"sealtail/journal-wrap/v1", &[0], purpose.as_bytes()]);
+        let text = out.get_mut(SALT_LEN..).unwrap_or_default();
+        // Only a text of more than 64 GiB is refused.
+        let tag = cipher.seal(0, &[], text).unwrap_or_default();
+        out.extend_from_slice(&tag);
+        Ok(out)
+    }
+
+    /// The bytes that [`JournalKey::wrap`] encrypted; `None` if they are not
+    /// that, or were under another key or for another purpose.
+    #[must_use]
+    pub fn unwrap(&self, purpose: &str, wrapped: &[u8]) -> Option<Zeroizing<Vec<u8>>> {
+        let (salt, rest) = wrapped.split_first_chunk::<SALT_LEN>()?;
+        let (text, tag) = rest.split_last_chunk::<TAG_LEN>()?;
+        let cipher = self.derived(salt, &[b"sealtail/journal-wrap/v1", &[0], purpose.as_bytes()]);
+        let mut plain = Zeroizing::new(text.to_vec());
+        cipher.open(0, &[], &mut plain, tag).ok()?;
+        Some(plain)
+    }
+
+    fn derived(&self, salt: &[u8; 32], info: &[&[u8]]) -> SegmentCipher {
         let mut key = Zeroizing::new([0; 32]);
         let expanded = Hkdf::<Sha256>::new(Some(salt), self.0.as_slice())
-            .expand_multi_info(&info, key.as_mut_slice());
+            .expand_multi_info(info, key.as_mut_slice());
         debug_assert!(expanded.is_ok(), "32 bytes are within HKDF's limit");
         SegmentCipher(Aes256Gcm::new((&*key).into()))
     }
@@ -111,6 +152,24 @@ mod tests {
         assert_ne!(base, sealed(&[1; 32], "b", 1));
         assert_ne!(base, sealed(&[1; 32], "a", 2));
         assert_eq!(base, sealed(&[1; 32], "a", 1));
+    }
+
+    #[test]
+    fn what_was_wrapped_is_unwrapped_by_the_same_key_for_the_same_purpose() {
+        let key = JournalKey::new([7; 32]);
+        for plain in [&b""[..], b"x", &[9; 1000]] {
+            let wrapped = key.wrap("a", plain).unwrap();
+            assert_ne!(wrapped, key.wrap("a", plain).unwrap());
+            assert_eq!(key.unwrap("a", &wrapped).unwrap().as_slice(), plain);
+            assert!(key.unwrap("b", &wrapped).is_none());
+            assert!(JournalKey::new([8; 32]).unwrap("a", &wrapped).is_none());
+            for at in 0..wrapped.len().min(60) {
+                let mut bad = wrapped.clone();
+                bad[at] ^= 1;
+                assert!(key.unwrap("a", &bad).is_none(), "{at}");
+                assert!(key.unwrap("a", &wrapped[..at]).is_none(), "{at}");
+            }
+        }
     }
 
     #[test]

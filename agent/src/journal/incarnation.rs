@@ -1,6 +1,6 @@
 //! The name of one life of the log: made with the journal, kept beside it.
 
-use super::JournalError;
+use super::{JournalError, JournalKey};
 use crate::disk::{self, Disk};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -23,6 +23,9 @@ pub struct Incarnation {
     /// That one's last signed checkpoint, where it is known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub previous_checkpoint: Option<String>,
+    /// The key of file ids, sealed under the journal's (see [`JournalKey::wrap`]).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) file_id_key: Option<String>,
     /// How many incarnations this journal held before.
     #[serde(default, skip_serializing_if = "is_zero")]
     generation: u32,
@@ -32,6 +35,10 @@ pub struct Incarnation {
 fn is_zero(n: &u32) -> bool {
     *n == 0
 }
+
+/// What [`Incarnation::file_id_key`] is encrypted for, and its length in bytes.
+pub(super) const FILE_ID_KEY: &str = "file-id-key";
+pub(super) const FILE_ID_KEY_LEN: usize = 32 + super::crypt::WRAP_LEN;
 
 /// The file's name in the journal folder.
 pub const FILE: &str = "incarnation";
@@ -53,6 +60,7 @@ impl Incarnation {
             incarnation: format!("{stamp}-{random:08x}"),
             previous: None,
             previous_checkpoint: None,
+            file_id_key: None,
             generation: 0,
         })
     }
@@ -67,6 +75,7 @@ impl Incarnation {
         Ok(Self {
             previous: Some(self.incarnation.clone()),
             previous_checkpoint: checkpoint,
+            file_id_key: self.file_id_key.clone(),
             generation: self.generation + 1,
             ..Self::new(origin, now_ms)?
         })
@@ -101,6 +110,12 @@ impl Incarnation {
             }
         }
         Ok(())
+    }
+
+    /// Whether this is known to be the journal's key, by what is encrypted here.
+    pub(super) fn is_key(&self, key: &JournalKey) -> bool {
+        let wrapped = self.file_id_key.as_deref().and_then(crate::text::unhex::<FILE_ID_KEY_LEN>);
+        wrapped.is_some_and(|wrapped| key.unwrap(FILE_ID_KEY, &wrapped).is_some())
     }
 
     /// Reads the file; `None` if there is none.

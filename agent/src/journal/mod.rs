@@ -128,6 +128,13 @@ pub enum JournalError {
         /// What is wrong, in a few words.
         what: &'static str,
     },
+    /// The outbox has entries, and there is not one segment.
+    #[error(
+        "there are no segments in {0}, but the outbox beside them has entries: put back the newest copy of \
+         the whole journal folder, or let `sealtail journal repair` go on behind what is sealed (what was \
+         not is read again from the log files that are there)"
+    )]
+    SegmentsGone(PathBuf),
     /// The incarnation file is not readable as such.
     #[error("{path} is not a valid incarnation file ({what}); restore it from a backup")]
     Incarnation {
@@ -154,6 +161,12 @@ pub enum JournalError {
 }
 
 impl JournalError {
+    /// Whether there is no space: the same call may succeed later.
+    #[must_use]
+    pub fn is_full(&self) -> bool {
+        matches!(self, Self::Io { source, .. } if crate::disk::is_full(source))
+    }
+
     pub(crate) fn io(
         what: &'static str,
         path: impl Into<PathBuf>,

@@ -5,6 +5,7 @@ use super::*;
 use crate::disk::Disk as _;
 use crate::disk::sim::{SimDisk, Synced};
 use crate::source::FileId;
+use std::ops::Range;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -326,7 +327,8 @@ fn damage_is_refused_repaired_and_named() {
 
         let shared: crate::disk::SharedDisk = Arc::new(disk.clone());
         let repaired =
-            repair::repair(&shared, &options(), &JournalKey::new([5; 32]), Seq(0), 7).unwrap();
+            repair::repair(&shared, &options(), &JournalKey::new([5; 32]), Some(Seq(0)), 7)
+                .unwrap();
         assert_eq!(repaired.len(), 1, "segment {i}");
         assert_eq!(repaired[0].lost.iter().map(|l| l.1).sum::<u64>(), 1);
         let journal = open(&disk).unwrap();
@@ -349,6 +351,130 @@ fn damage_is_refused_repaired_and_named() {
         }
         assert_eq!((next, holes), (40, 1));
     }
+}
+
+/// Repairs, and reads from `sealed` on: what is missing there is what was called
+/// lost, and it is the range that was asked for.
+fn repaired_reads(
+    disk: &SimDisk,
+    bodies: &[Vec<u8>],
+    sealed: u64,
+    missing: Range<u64>,
+    note: &str,
+) {
+    let shared: crate::disk::SharedDisk = Arc::new(disk.clone());
+    let key = JournalKey::new([5; 32]);
+    let repaired = repair::repair(&shared, &options(), &key, Some(Seq(sealed)), 7).unwrap();
+    let mut lost: Vec<_> = repaired.iter().flat_map(|r| r.lost.clone()).collect();
+    lost.sort_unstable();
+    assert_eq!(
+        lost.iter().map(|l| l.1).sum::<u64>(),
+        missing.end - missing.start,
+        "{note}: {lost:?}"
+    );
+    let journal = open(disk).unwrap_or_else(|e| panic!("{note}: {e}"));
+    let mut reader = Reader::new(journal.handle(), Seq(sealed)).unwrap();
+    let mut next = sealed;
+    while let Some(entry) = reader.read().unwrap() {
+        match entry {
+            Entry::Record { seq, body, .. } => {
+                assert!(!missing.contains(&seq.0), "{note}: {seq}");
+                assert_eq!((seq.0, body), (next, &bodies[next as usize][..]), "{note}");
+                next += 1;
+            }
+            Entry::Hole { first, count, .. } => {
+                let behind = first.0 + count;
+                assert!(
+                    first.0 <= next && missing.contains(&next) && behind <= missing.end,
+                    "{note}"
+                );
+                next = behind;
+            }
+        }
+    }
+    assert_eq!(next, journal.end().0, "{note}");
+    let again = repair::repair(&shared, &options(), &key, Some(Seq(sealed)), 8);
+    assert!(matches!(again, Err(JournalError::Locked(_))));
+    drop(reader);
+    drop(journal);
+    assert_eq!(repair::repair(&shared, &options(), &key, Some(Seq(sealed)), 8).unwrap(), []);
+}
+
+/// Found by a review: a segment without its header could only be moved away by
+/// hand, and then its records were missing without a word.
+#[test]
+fn a_segment_without_its_header_becomes_a_hole() {
+    let (pristine, bodies) = filled();
+    let names = pristine.list(Path::new("/j/segments")).unwrap();
+    let key = JournalKey::new([5; 32]);
+    let first_of = |name: &String| {
+        let number = name.strip_suffix(".seg").unwrap().parse().unwrap();
+        let id = Incarnation::load(&pristine, Path::new("/j")).unwrap().unwrap();
+        let folder = Path::new("/j/segments");
+        segment::Segment::open(&pristine, folder, number, &key, &id.incarnation)
+            .unwrap()
+            .start
+            .first
+            .0
+    };
+    let firsts: Vec<u64> = names.iter().map(first_of).collect();
+    for (i, name) in names.iter().enumerate() {
+        // In the magic, and in what the key authenticates.
+        for byte in [3, 40] {
+            for sealed in [0, firsts[i], firsts[i] + 1, 40] {
+                let disk = pristine.after_crash();
+                disk.flip_byte(&Path::new("/j/segments").join(name), byte).unwrap();
+                open(&disk).unwrap_err();
+                let behind = firsts.get(i + 1).copied();
+                // What was in the last one and not sealed is read from the files again.
+                let end = behind.unwrap_or(sealed.max(firsts[i]));
+                let missing = sealed.max(firsts[i]).min(end)..end;
+                let note = format!("segment {i} of {firsts:?}, byte {byte}, sealed {sealed}");
+                repaired_reads(&disk, &bodies, sealed, missing, &note);
+            }
+        }
+    }
+}
+
+/// Found by a review: the next start began again at number 0, beside an outbox
+/// that reached further, and what it journaled was never sealed.
+#[test]
+fn no_segments_beside_an_outbox_are_refused_and_repaired() {
+    let (disk, bodies) = filled();
+    let shared: crate::disk::SharedDisk = Arc::new(disk.clone());
+    shared.create_dir_all(Path::new("/j/outbox")).unwrap();
+    drop(shared.create_new(Path::new("/j/outbox/00000000000000000003.entry")).unwrap());
+    for name in disk.list(Path::new("/j/segments")).unwrap() {
+        disk.remove(&Path::new("/j/segments").join(name)).unwrap();
+    }
+    let refused = open(&disk).unwrap_err();
+    assert!(matches!(refused, JournalError::SegmentsGone(_)), "{refused}");
+    repaired_reads(&disk, &bodies, 25, 25..25, "all gone");
+    assert_eq!(open(&disk).unwrap().end(), Seq(25));
+}
+
+#[test]
+fn a_wrong_key_is_no_damage() {
+    let (disk, _) = filled();
+    let shared: crate::disk::SharedDisk = Arc::new(disk.clone());
+    let refused = repair::repair(&shared, &options(), &JournalKey::new([6; 32]), Some(Seq(0)), 7);
+    assert!(matches!(refused, Err(JournalError::WrongKey(_))));
+}
+
+/// Found by a review: another token key had all files read again, and a gap
+/// signed for each.
+#[test]
+fn the_key_of_file_ids_stays_with_the_journal() {
+    let disk = SimDisk::new();
+    let key = JournalKey::new([5; 32]);
+    for first in [[1; 32], [2; 32]] {
+        let mut journal = open(&disk).unwrap();
+        assert_eq!(*journal.file_id_key(&key, &first).unwrap(), [1; 32]);
+    }
+    let disk = disk.after_power_cut(&mut || 0);
+    let mut journal = open(&disk).unwrap();
+    assert_eq!(*journal.file_id_key(&key, &[3; 32]).unwrap(), [1; 32]);
+    journal.file_id_key(&JournalKey::new([6; 32]), &[1; 32]).unwrap_err();
 }
 
 #[test]

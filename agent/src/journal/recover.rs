@@ -65,6 +65,9 @@ pub(super) fn recover(
         }
     };
     if numbers.is_empty() {
+        if has_outbox(disk, &base)? {
+            return Err(JournalError::SegmentsGone(folder));
+        }
         return begin(disk, options, key, id, now, BTreeMap::new());
     }
     let mut segments = Vec::new();
@@ -119,6 +122,18 @@ pub(super) fn recover(
         positions: state.positions,
         last_time: state.last_time,
     })
+}
+
+/// Whether anything was ever sealed here: then there were segments, too.
+fn has_outbox(disk: &dyn Disk, base: &Path) -> Result<bool, JournalError> {
+    let outbox = base.join("outbox");
+    match disk.list(&outbox) {
+        Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(false),
+        names => Ok(names
+            .map_err(JournalError::io("list", &outbox))?
+            .iter()
+            .any(|name| name.ends_with(".entry"))),
+    }
 }
 
 /// The first segment of an incarnation, with the positions that it goes on from.

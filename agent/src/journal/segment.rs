@@ -296,7 +296,7 @@ impl From<io::ErrorKind> for DraftError {
 
 impl DraftError {
     pub(super) fn is_full(&self) -> bool {
-        matches!(self, Self::Io(e) if is_full(e))
+        matches!(self, Self::Io(e) if crate::disk::is_full(e))
     }
 
     pub(super) fn at(self, path: &Path) -> JournalError {
@@ -305,11 +305,6 @@ impl DraftError {
             Self::Random(e) => JournalError::Random(e),
         }
     }
-}
-
-/// No space, in bytes, inodes or quota.
-pub(super) fn is_full(e: &io::Error) -> bool {
-    matches!(e.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
 }
 
 fn encode_header(start: Start, salt: &[u8; 32], incarnation: &str) -> Vec<u8> {

@@ -2,7 +2,7 @@
 
 use super::block::{OpenBlock, Positions};
 use super::crypt::JournalKey;
-use super::incarnation::Incarnation;
+use super::incarnation::{FILE_ID_KEY, FILE_ID_KEY_LEN, Incarnation};
 use super::segment::{self, Draft, Place, Segment, Start};
 use super::{JournalError, Kind, Seq, recover};
 use crate::disk::{DiskLock, SharedDisk};
@@ -15,6 +15,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::watch;
+use zeroize::Zeroizing;
 
 /// How a journal is kept.
 #[derive(Debug, Clone)]
@@ -247,6 +248,32 @@ impl Journal {
     #[must_use]
     pub fn base(&self) -> PathBuf {
         self.id.base(&self.options.path)
+    }
+
+    /// The key of the file ids in this journal's positions. It stays the same
+    /// when the configuration's keys change: `first` is taken if there is none
+    /// yet, and kept, encrypted, with the incarnation. Durable when this returns.
+    ///
+    /// # Errors
+    /// When it cannot be read or written.
+    pub fn file_id_key(
+        &mut self,
+        key: &JournalKey,
+        first: &[u8; 32],
+    ) -> Result<Zeroizing<[u8; 32]>, JournalError> {
+        if let Some(text) = &self.id.file_id_key {
+            let plain = crate::text::unhex::<FILE_ID_KEY_LEN>(text)
+                .and_then(|b| key.unwrap(FILE_ID_KEY, &b));
+            let plain = plain.and_then(|p| <[u8; 32]>::try_from(p.as_slice()).ok());
+            return plain.map(Zeroizing::new).ok_or_else(|| JournalError::Incarnation {
+                path: self.options.path.join(super::incarnation::FILE),
+                what: "the key of file ids in it is not readable with this journal.key".to_owned(),
+            });
+        }
+        let wrapped = key.wrap(FILE_ID_KEY, first).map_err(JournalError::Random)?;
+        self.id.file_id_key = Some(crate::text::hex(&wrapped));
+        self.id.save(&*self.shared.disk, &self.options.path)?;
+        Ok(Zeroizing::new(*first))
     }
 
     /// Origin and incarnation.
@@ -501,6 +528,12 @@ impl Handle {
     #[must_use]
     pub fn end(&self) -> Seq {
         self.durable.borrow().end
+    }
+
+    /// The oldest sequence number that is still here.
+    #[must_use]
+    pub fn begin(&self) -> Seq {
+        self.shared.segments().front().map_or(self.end(), |k| k.first)
     }
 
     /// Waits until more is durable than when this was last called.

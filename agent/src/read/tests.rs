@@ -7,9 +7,9 @@ use crate::disk::{RealDisk, SharedDisk};
 use crate::journal::{self, Journal, JournalKey, Kind};
 use crate::sealer::outbox::Outbox;
 use crate::sealer::{self, Codec, Sealer};
-use crate::sink::archive::ArchiveSink;
+use crate::sink::archive::{self, ArchiveSink};
 use crate::sink::cursor::Cursors;
-use crate::store::{DirStore, ObjectMeta, Store};
+use crate::store::{DirStore, ObjectMeta, Place, Store};
 use sealtail_seal::keys::SigningKey;
 use sealtail_seal::message::{Identity, Recipient};
 use std::path::{Path, PathBuf};
@@ -65,12 +65,21 @@ fn make(root: &Path, name: &str, batches: u64, each: u64, codec: Codec, end: boo
     if end {
         sealer.end(NOW).unwrap();
     }
-    let store = Store::Dir(DirStore::create(disk.clone(), &archive).unwrap());
-    let cursors = Cursors::open(disk, home.join("cursors")).unwrap();
-    let mut sink =
-        ArchiveSink::new("a".into(), store, outbox, cursors, ObjectMeta::default(), None).unwrap();
+    let mut sink = sink(disk, &archive, &home, outbox);
     while wait(sink.step(NOW)).unwrap() {}
     archive
+}
+
+fn sink(disk: SharedDisk, archive: &Path, home: &Path, outbox: Arc<Outbox>) -> ArchiveSink {
+    let cursors = Cursors::open(disk.clone(), home.join("cursors")).unwrap();
+    let options = archive::Options {
+        name: "a".into(),
+        place: Place::Directory(disk, archive.to_owned()),
+        folder: "wa/".to_owned(),
+        meta: ObjectMeta::default(),
+        backup: None,
+    };
+    ArchiveSink::new(options, outbox, cursors).unwrap()
 }
 
 fn request(decrypt: bool) -> verifying::Request {
@@ -360,10 +369,7 @@ fn a_second_writer_of_the_same_log_is_a_conflict() {
         Sealer::open(options, journal.id().clone(), Arc::clone(&outbox), journal.handle(), NOW + 5)
             .unwrap();
     drop(sealer);
-    let store = Store::Dir(DirStore::open(disk.clone(), &root.path().join("archive")).unwrap());
-    let cursors = Cursors::open(disk, home.join("cursors")).unwrap();
-    let mut sink =
-        ArchiveSink::new("a".into(), store, outbox, cursors, ObjectMeta::default(), None).unwrap();
+    let mut sink = sink(disk, &root.path().join("archive"), &home, outbox);
     let refused = wait(sink.step(NOW)).unwrap_err();
     assert!(refused.to_string().contains("another object is there already"), "{refused}");
     assert!(verify(&root.path().join("archive")).holds());

@@ -28,7 +28,8 @@ pub(super) fn run(
     pipeline.note(|redactor, out| {
         redactor.agent_start(&started, &[("version", env!("CARGO_PKG_VERSION"))], out);
     });
-    loop {
+    let given_up = || live.give_up.load(Relaxed);
+    while !given_up() {
         let step = pipeline.step(now_ms()).map_err(fatal)?;
         publish(&pipeline, live, matches!(step, Step::Blocked(_)));
         let draining = *phase.borrow() == Phase::Draining;
@@ -46,8 +47,10 @@ pub(super) fn run(
         pipeline.flush_partials();
         // What was let out is read in the steps that follow; the journal may
         // be full meanwhile.
-        loop {
-            match pipeline.step(now_ms()).map_err(fatal)? {
+        while !given_up() {
+            let step = pipeline.step(now_ms()).map_err(fatal)?;
+            publish(&pipeline, live, matches!(step, Step::Blocked(_)));
+            match step {
                 Step::Worked => {}
                 Step::Idle(_) => break,
                 Step::Blocked(wait) => std::thread::sleep(wait),
@@ -61,9 +64,10 @@ pub(super) fn run(
         // The journal is full: at the end of a service what is in the open
         // block was never acknowledged and is read again from the files.
         tries += 1;
-        if !once && tries > 10 {
+        if !once && tries > 10 || given_up() {
             break;
         }
+        publish(&pipeline, live, true);
         std::thread::sleep(Duration::from_millis(200));
     }
     publish(&pipeline, live, false);
@@ -75,6 +79,7 @@ fn publish(pipeline: &Pipeline, live: &Live, blocked: bool) {
     live.lines.store(totals.lines, Relaxed);
     live.bytes.store(totals.bytes, Relaxed);
     live.records.store(totals.records, Relaxed);
+    live.gaps.store(totals.gaps, Relaxed);
     live.lag.store(pipeline.lag_bytes(), Relaxed);
     live.blocked.store(blocked, Relaxed);
     live.turns.fetch_add(1, Relaxed);

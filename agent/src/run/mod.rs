@@ -18,8 +18,9 @@ mod summary;
 use crate::pipeline::Pipeline;
 use crate::sealer::Sealer;
 use crate::sealer::outbox::Outbox;
-use crate::sink::archive::{ArchiveSink, State as SinkState, Stop};
+use crate::sink::archive::{ArchiveSink, Counters, State as SinkState, Stop};
 use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
 use std::sync::atomic::{AtomicBool, AtomicU64};
 use std::time::Duration;
 use tokio::sync::watch;
@@ -60,17 +61,22 @@ pub struct Ended {
     pub waiting: u64,
 }
 
-/// What the hot thread tells the others, without locks.
+/// What the two threads tell the others, and are told, without locks.
 #[derive(Debug, Default)]
 pub(crate) struct Live {
     pub(crate) lines: AtomicU64,
     pub(crate) bytes: AtomicU64,
     pub(crate) records: AtomicU64,
+    pub(crate) gaps: AtomicU64,
     /// Bytes of log files not read yet.
     pub(crate) lag: AtomicU64,
     /// Counts up with each turn of the hot loop: the watchdog's pulse.
     pub(crate) turns: AtomicU64,
     pub(crate) blocked: AtomicBool,
+    /// The outbox takes nothing now.
+    pub(crate) sealing_blocked: AtomicBool,
+    /// Told to both threads: end at the next turn, whatever is left.
+    pub(crate) give_up: AtomicBool,
 }
 
 /// What the agent is doing.
@@ -81,8 +87,12 @@ pub(crate) enum Phase {
     Draining,
 }
 
-/// How often it is looked which sinks have halted.
+/// How often it is looked which sinks have halted, and what moves.
 const LOOK: Duration = Duration::from_millis(50);
+/// How long nothing may move before a halted sink is what everything waits for.
+const STUCK: Duration = Duration::from_secs(2);
+/// How long a thread that was told to give up may take.
+const GIVE_UP: Duration = Duration::from_secs(5);
 
 /// Runs until a signal, or with `once` until everything is shipped.
 ///
@@ -96,20 +106,21 @@ pub async fn run(parts: Parts, mode: Mode) -> Ended {
     let (stop, stop_rx) = watch::channel(Stop::No);
     let (input_done, input_done_rx) = watch::channel(false);
 
-    let signals = tokio::spawn(watch_signals(phase.clone(), pipeline.waker()));
+    let waker = pipeline.waker();
+    let signals = tokio::spawn(watch_signals(phase.clone(), waker.clone()));
     let progress =
         tokio::spawn(progress::show(Arc::clone(&live), Arc::clone(&outbox), stop_rx.clone()));
     let mut senders = tokio::task::JoinSet::new();
-    let mut counters = Vec::new();
-    let mut states = Vec::new();
+    let mut watched = Watched { counters: Vec::new(), states: Vec::new() };
     for sink in sinks {
-        counters.push((sink.name().to_owned(), sink.counters()));
-        states.push((sink.name().to_owned(), sink.subscribe()));
+        watched.counters.push((sink.name().to_owned(), sink.counters()));
+        watched.states.push((sink.name().to_owned(), sink.subscribe()));
         senders.spawn(sink.run(stop_rx.clone(), now_ms));
     }
     let hot = {
         let live = Arc::clone(&live);
         let phase = phase_rx.clone();
+        let input_done = input_done.clone();
         spawn_thread("sealtail-hot", move || {
             let ended = hot::run(pipeline, &phase, mode.once, &live);
             input_done.send_replace(true);
@@ -117,8 +128,8 @@ pub async fn run(parts: Parts, mode: Mode) -> Ended {
         })
     };
     let sealing = {
-        let runtime = tokio::runtime::Handle::current();
-        spawn_thread("sealtail-sealer", move || sealing::run(sealer, &runtime, input_done_rx))
+        let live = Arc::clone(&live);
+        spawn_thread("sealtail-sealer", move || sealing::run(sealer, &live, input_done_rx))
     };
     sd_notify_ready();
 
@@ -132,27 +143,59 @@ pub async fn run(parts: Parts, mode: Mode) -> Ended {
             tokio::time::sleep(if mode.once { mode.timeout } else { mode.grace }).await;
         }
     };
-    let work = async {
-        let hot = joined(hot, "read").await;
-        let sealed = joined(sealing, "seal").await;
-        (hot, sealed)
-    };
-    tokio::pin!(deadline);
-    let mut in_time = true;
-    let mut summary = Summary::default();
-    tokio::select! {
-        (hot, sealed) = work => {
-            match hot {
-                Ok(done) => summary = done.summary,
-                Err(e) => failures.push(e),
-            }
-            failures.extend(sealed.err());
+    let stuck = async {
+        match mode.once {
+            true => watched.stuck(&live, &outbox).await,
+            false => std::future::pending().await,
         }
-        () = &mut deadline => in_time = false,
+    };
+    let (hot, sealing) = (joined(hot, "read"), joined(sealing, "seal"));
+    tokio::pin!(deadline, stuck, hot, sealing);
+    let (mut read, mut sealed, mut in_time) = (None, None, true);
+    while read.is_none() || sealed.is_none() {
+        tokio::select! {
+            ended = &mut hot, if read.is_none() => read = Some(ended),
+            ended = &mut sealing, if sealed.is_none() => sealed = Some(ended),
+            () = &mut deadline => {
+                in_time = false;
+                break;
+            }
+            () = &mut stuck => break,
+        }
+        // Without the sealer nothing leaves any more: what is not read yet is
+        // read after the next start.
+        if matches!(&sealed, Some(Err(_))) {
+            break;
+        }
     }
+    live.give_up.store(true, Relaxed);
+    phase.send_replace(Phase::Draining);
+    input_done.send_replace(true);
+    waker.wake();
+    let late = async {
+        if read.is_none() {
+            read = Some(hot.await);
+        }
+        if sealed.is_none() {
+            sealed = Some(sealing.await);
+        }
+    };
+    // One that does not come back hangs in a system call and ends with the process.
+    let gave_up = tokio::time::timeout(GIVE_UP, late).await;
+    drop(gave_up);
+    let mut summary = match read {
+        Some(Ok(done)) => done.summary,
+        Some(Err(e)) => {
+            failures.push(e);
+            Summary::of_live(&live)
+        }
+        None => Summary::of_live(&live),
+    };
+    failures.extend(sealed.and_then(Result::err));
+
     stop.send_replace(if in_time && failures.is_empty() { Stop::WhenDone } else { Stop::Now });
     tokio::select! {
-        () = settled(&mut senders, &states, mode.once) => {}
+        () = watched.settled(&mut senders, mode.once) => {}
         () = &mut deadline, if in_time => in_time = false,
     }
     stop.send_replace(Stop::Now);
@@ -160,42 +203,78 @@ pub async fn run(parts: Parts, mode: Mode) -> Ended {
     drop(progress.await);
     signals.abort();
 
-    for (name, state) in &states {
-        match &*state.borrow() {
-            SinkState::Ok => {}
-            SinkState::Retrying(e) | SinkState::Halted(e) | SinkState::Conflict(e) => {
-                failures.push(format!("ship to {name}: {e}"));
-            }
-        }
-    }
+    failures.extend(watched.failures());
     if !in_time && mode.once {
         failures.push(format!(
             "ship everything within {:.0} s (--timeout)",
             mode.timeout.as_secs_f32()
         ));
     }
-    summary.add_sinks(&counters);
+    summary.add_sinks(&watched.counters);
     Ended { summary, failures, waiting: outbox.waiting() }
 }
 
-/// Ends when each sink has sent everything, or (`once`) cannot go on without
-/// help: one that halts does not keep the others from their rest.
-async fn settled(
-    senders: &mut tokio::task::JoinSet<SinkState>,
-    states: &[(String, watch::Receiver<SinkState>)],
-    once: bool,
-) {
-    loop {
-        let halted = |state: &SinkState| once && matches!(state, SinkState::Halted(_));
-        let stuck = states.iter().filter(|(_, state)| halted(&state.borrow())).count();
-        if senders.len() <= stuck {
-            return;
+/// The sinks, as seen from outside.
+struct Watched {
+    counters: Vec<(String, Arc<Counters>)>,
+    states: Vec<(String, watch::Receiver<SinkState>)>,
+}
+
+impl Watched {
+    /// Ends when each sink has sent everything, or (`once`) cannot go on without
+    /// help: one that halts does not keep the others from their rest.
+    async fn settled(&self, senders: &mut tokio::task::JoinSet<SinkState>, once: bool) {
+        loop {
+            let halted = |state: &SinkState| once && matches!(state, SinkState::Halted(_));
+            let stuck = self.states.iter().filter(|(_, state)| halted(&state.borrow())).count();
+            if senders.len() <= stuck {
+                return;
+            }
+            // Both only wait.
+            tokio::select! {
+                ended = senders.join_next() => drop(ended),
+                () = tokio::time::sleep(LOOK) => {}
+            }
         }
-        // Both only wait.
-        tokio::select! {
-            ended = senders.join_next() => drop(ended),
-            () = tokio::time::sleep(LOOK) => {}
+    }
+
+    /// Ends when reading or sealing waits for a sink that cannot go on without
+    /// help, and nothing else moves any more.
+    async fn stuck(&self, live: &Live, outbox: &Outbox) {
+        let mut last = None;
+        let mut still = Duration::ZERO;
+        loop {
+            tokio::time::sleep(LOOK).await;
+            let sent: u64 = self.counters.iter().map(|(_, c)| c.leaves.load(Relaxed)).sum();
+            let now = Some((live.records.load(Relaxed), outbox.end(), sent));
+            let blocked = live.blocked.load(Relaxed) || live.sealing_blocked.load(Relaxed);
+            let is = |state: &SinkState| match state {
+                SinkState::Ok => (false, false),
+                SinkState::Retrying(_) => (true, false),
+                SinkState::Halted(_) | SinkState::Conflict(_) => (false, true),
+            };
+            let states = self.states.iter().map(|(_, state)| is(&state.borrow()));
+            let (retrying, halted) = states.fold((false, false), |a, b| (a.0 | b.0, a.1 | b.1));
+            if !(blocked && halted && !retrying) || now != last {
+                last = now;
+                still = Duration::ZERO;
+                continue;
+            }
+            still += LOOK;
+            if still >= STUCK {
+                return;
+            }
         }
+    }
+
+    fn failures(&self) -> Vec<String> {
+        let failed = |(name, state): &(String, watch::Receiver<SinkState>)| match &*state.borrow() {
+            SinkState::Ok => None,
+            SinkState::Retrying(e) | SinkState::Halted(e) | SinkState::Conflict(e) => {
+                Some(format!("ship to {name}: {e}"))
+            }
+        };
+        self.states.iter().filter_map(failed).collect()
     }
 }
 

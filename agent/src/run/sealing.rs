@@ -1,25 +1,37 @@
 //! The sealer thread's loop around [`Sealer::step`].
 
-use super::now_ms;
+use super::{Live, now_ms};
 use crate::sealer::{SealError, Sealer, Step};
+use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 use tokio::sync::watch;
+
+/// Before a full outbox is tried again.
+const PAUSE: Duration = Duration::from_millis(200);
 
 /// Seals until the input has ended and all of it is sealed; then the `end` leaf.
 pub(super) fn run(
     mut sealer: Sealer,
-    runtime: &tokio::runtime::Handle,
+    live: &Live,
     mut input_done: watch::Receiver<bool>,
 ) -> Result<(), String> {
+    // Its own: a timer of the agent's runtime would end with that one.
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build();
+    let runtime = runtime.map_err(|e| format!("seal: the thread has no timer: {e}"))?;
     let failed = |e: SealError| {
         tracing::error!("failed to {e}");
         e.to_string()
     };
     let mut warned = false;
     loop {
+        if live.give_up.load(Relaxed) {
+            return Ok(());
+        }
         // Read before the step: what came before the end is then seen by it.
         let ended = *input_done.borrow();
-        match sealer.step(now_ms()).map_err(failed)? {
+        let step = sealer.step(now_ms()).map_err(failed)?;
+        live.sealing_blocked.store(step == Step::Blocked, Relaxed);
+        match step {
             Step::Worked => warned = false,
             Step::Idle { .. } if ended => break,
             Step::Idle { until } => {
@@ -37,12 +49,15 @@ pub(super) fn run(
                 });
             }
             Step::Blocked => {
+                if live.give_up.load(Relaxed) {
+                    return Ok(());
+                }
                 if !std::mem::replace(&mut warned, true) {
                     tracing::warn!(
                         "the outbox is full (sinks behind, or no space); sealing waits, nothing is lost"
                     );
                 }
-                pause(runtime);
+                std::thread::sleep(PAUSE);
             }
         }
     }
@@ -50,25 +65,13 @@ pub(super) fn run(
         match sealer.end(now_ms()) {
             Ok(()) => return Ok(()),
             Err(SealError::Outbox(e)) if e.is_full() => {
-                pause(runtime);
+                live.sealing_blocked.store(true, Relaxed);
+                if live.give_up.load(Relaxed) {
+                    return Ok(());
+                }
+                std::thread::sleep(PAUSE);
             }
             Err(e) => return Err(failed(e)),
         }
-    }
-}
-
-/// A moment, until the outbox is tried again. The timer has to be made inside
-/// the runtime: this thread is none of its own.
-fn pause(runtime: &tokio::runtime::Handle) {
-    runtime.block_on(async { tokio::time::sleep(Duration::from_millis(200)).await });
-}
-
-#[cfg(test)]
-mod tests {
-    #[test]
-    fn a_full_outbox_is_waited_for_on_a_thread_of_no_runtime() {
-        let runtime = tokio::runtime::Builder::new_multi_thread().enable_time().build().unwrap();
-        let handle = runtime.handle().clone();
-        assert!(std::thread::spawn(move || super::pause(&handle)).join().is_ok());
     }
 }

@@ -1,6 +1,7 @@
 //! What the agent did, in a few lines at the end.
 
-use crate::pipeline::Pipeline;
+use super::Live;
+use crate::pipeline::{Pipeline, Totals};
 use crate::redact::{Class, Event};
 use crate::sink::archive::Counters;
 use std::fmt;
@@ -11,7 +12,7 @@ use std::sync::atomic::Ordering::Relaxed;
 #[derive(Debug, Default, Clone)]
 pub struct Summary {
     /// Lines and bytes read, records and gaps made.
-    pub totals: crate::pipeline::Totals,
+    pub totals: Totals,
     /// Events by kind.
     pub events: Vec<(&'static str, u64)>,
     /// Redactions by class or detector.
@@ -39,6 +40,17 @@ impl Summary {
                 .collect(),
             sinks: Vec::new(),
         }
+    }
+
+    /// What is known when the hot path did not come back to say it all.
+    pub(super) fn of_live(live: &Live) -> Self {
+        let totals = Totals {
+            lines: live.lines.load(Relaxed),
+            bytes: live.bytes.load(Relaxed),
+            records: live.records.load(Relaxed),
+            gaps: live.gaps.load(Relaxed),
+        };
+        Self { totals, ..Self::default() }
     }
 
     pub(super) fn add_sinks(&mut self, counters: &[(String, Arc<Counters>)]) {

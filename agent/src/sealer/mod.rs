@@ -91,12 +91,25 @@ pub enum SealError {
     /// The newest entry does not fit this incarnation.
     #[error(
         "go on with the log: the newest outbox entry {0}. Journal and outbox must be of the same \
-         incarnation and are only restored together"
+         incarnation and are only restored together; or move the whole journal folder away: a new \
+         incarnation then reads the log files that are there from their beginning"
     )]
     Contradiction(&'static str),
     /// A leaf or a checkpoint could not be made.
     #[error("make a leaf of the log: {0}")]
     Leaf(String),
+}
+
+impl SealError {
+    /// Whether there is no space: the same call may succeed later.
+    #[must_use]
+    pub fn is_full(&self) -> bool {
+        match self {
+            Self::Outbox(e) | Self::Batch(BatchError::Outbox(e)) => e.is_full(),
+            Self::Journal(e) => e.is_full(),
+            Self::Batch(_) | Self::Contradiction(_) | Self::Leaf(_) => false,
+        }
+    }
 }
 
 /// The sealer of one incarnation.
@@ -147,8 +160,21 @@ impl Sealer {
         let layout = Layout::new(&id.origin, &id.incarnation).map_err(|e| bad_leaf(&e))?;
         let newest = outbox.newest()?;
         let (tree, cursor, gap_named, last_leaf) = match &newest {
+            None if handle.begin() > Seq(0) => {
+                return Err(SealError::Contradiction(
+                    "is gone, with the leaves of the records before those in the journal",
+                ));
+            }
             None => (Frontier::new(), Seq(0), false, 0),
             Some(head) => {
+                if head.cursor > handle.end() {
+                    return Err(SealError::Contradiction(
+                        "reaches further than the journal, which is an older copy",
+                    ));
+                }
+                Checkpoint::verify(&head.checkpoint, &id.origin, &signer.public()).map_err(
+                    |_| SealError::Contradiction("was signed with another key than this one"),
+                )?;
                 let proof = Proof::parse(&head.proof)
                     .map_err(|_| SealError::Contradiction("holds a proof that does not parse"))?;
                 if proof.checkpoint.origin != log_name {
@@ -193,7 +219,7 @@ impl Sealer {
     /// The process has to end; everything is found again at the next start.
     pub fn step(&mut self, now: u64) -> Result<Step, SealError> {
         match self.try_step(now) {
-            Err(SealError::Outbox(e) | SealError::Batch(BatchError::Outbox(e))) if e.is_full() => {
+            Err(e) if e.is_full() => {
                 self.go_back()?;
                 if !self.outbox.release() {
                     return Ok(Step::Blocked);
@@ -436,9 +462,9 @@ impl Sealer {
         self.gap_named = after.gap_named;
         self.last_leaf = now;
         self.reader.handle().set_floor(self.cursor);
-        if self.pressed {
-            self.pressed = !self.outbox.reserve();
-        }
+        // What this leaf, or one before, may have used.
+        let has_room = self.outbox.reserve();
+        self.pressed &= !has_room;
         Ok(())
     }
 

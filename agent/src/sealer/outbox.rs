@@ -60,7 +60,7 @@ impl OutboxError {
     /// Whether there is no space: backpressure, the same call may succeed later.
     #[must_use]
     pub fn is_full(&self) -> bool {
-        matches!(self, Self::Io { source, .. } if matches!(source.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded))
+        matches!(self, Self::Io { source, .. } if crate::disk::is_full(source))
     }
 }
 
@@ -237,7 +237,11 @@ impl Outbox {
         let draft = match self.draft(head.index) {
             Err(e) if e.is_full() => {
                 let path = self.folder.join(RESERVE);
-                self.disk.remove(&path).map_err(OutboxError::io("use", &path))?;
+                match self.disk.remove(&path) {
+                    // Used up already: there is no room before some is made.
+                    Err(gone) if gone.kind() == io::ErrorKind::NotFound => return Err(e),
+                    other => other.map_err(OutboxError::io("use", &path))?,
+                }
                 self.draft(head.index)?
             }
             other => other?,

@@ -4,7 +4,7 @@
 use super::*;
 use crate::disk::sim::{SimDisk, Synced};
 use crate::journal::{self, Journal, JournalKey};
-use crate::sink::cursor::Cursors;
+use crate::sink::cursor::{Cursor, Cursors, Next};
 use sealtail_seal::message::{Decryptor, Identity};
 use std::collections::BTreeMap;
 use std::io::Read as _;
@@ -122,7 +122,10 @@ impl World {
             journal.handle(),
             self.now,
         ))?;
-        let mut next = self.check(cursors.load("archive"))?.unwrap_or(0);
+        let mut next = match self.check(cursors.load("archive"))? {
+            Some(Cursor { next: Next::Leaf(next), .. }) => next,
+            _ => 0,
+        };
         if next < outbox.begin() && outbox.begin() > 0 {
             return Err(Stop::Wrong(format!(
                 "entry {next} is needed, the outbox begins at {}",
@@ -206,7 +209,8 @@ impl World {
             }
             Archive::put_new(&mut self.archive.objects, &object.key, bytes).map_err(Stop::Wrong)?;
         }
-        self.check(cursors.save("archive", next + 1))?;
+        let cursor = Cursor { next: Next::Leaf(next + 1), place: None };
+        self.check(cursors.save("archive", &cursor))?;
         self.check(outbox.uploaded("archive", next + 1))?;
         Ok(next + 1)
     }

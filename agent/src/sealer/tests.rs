@@ -22,7 +22,13 @@ fn world_of(disk: &SimDisk, max_bytes: u64, segment_bytes: u64) -> World {
     let key = JournalKey::new([5; 32]);
     let journal = Journal::open(Arc::clone(&disk), options, &key, "wa/test", 1).unwrap();
     let outbox = Arc::new(Outbox::open(disk, "/j/outbox".into(), journal.handle()).unwrap());
-    let options = Options {
+    let id = journal.id().clone();
+    let sealer = Sealer::open(options_of(), id, Arc::clone(&outbox), journal.handle(), 1).unwrap();
+    World { journal, outbox, sealer }
+}
+
+fn options_of() -> Options {
+    Options {
         max_bytes: 1 << 30,
         max_records: u64::MAX,
         max_age_ms: u64::MAX,
@@ -32,10 +38,7 @@ fn world_of(disk: &SimDisk, max_bytes: u64, segment_bytes: u64) -> World {
         recipients: vec![Recipient::aes("dev", [4; 32])],
         signing_key: SigningKey::from_seed(&[1; 32]),
         config_hash: [2; 32],
-    };
-    let id = journal.id().clone();
-    let sealer = Sealer::open(options, id, Arc::clone(&outbox), journal.handle(), 1).unwrap();
-    World { journal, outbox, sealer }
+    }
 }
 
 /// Appends until the journal takes no more: how many bytes.
@@ -108,4 +111,64 @@ fn a_volume_that_the_journal_has_filled_is_emptied_by_sealing() {
     }
     let batches = outbox.end();
     assert!(batches < 400, "{batches} leaves for {written} bytes");
+}
+
+/// Found by a review: the second leaf on a full volume removed a reserve that
+/// was used up, and "not found" ended the process.
+#[test]
+fn leaves_on_a_full_volume_use_the_reserve_and_then_wait() {
+    let disk = SimDisk::new();
+    disk.set_space(Some(20 << 20));
+    let World { mut journal, outbox, mut sealer } = world_of(&disk, 64 << 20, 4 << 20);
+    fill(&mut journal);
+    // Whatever the journal left is taken by somebody else.
+    disk.set_space(Some(0));
+    let mut waited = false;
+    for _ in 0..50 {
+        match sealer.end(1) {
+            Ok(()) => {}
+            Err(e) => {
+                assert!(e.is_full(), "{e}");
+                waited = true;
+            }
+        }
+    }
+    assert!(waited, "there was room without end");
+    disk.set_space(Some(64 << 20));
+    sealer.end(1).unwrap();
+    outbox.uploaded("archive", outbox.end()).unwrap();
+    assert!(outbox.reserve(), "it is kept again");
+}
+
+/// Found by a review: a volume that was full at the start ended the agent.
+#[test]
+fn a_start_on_a_full_volume_says_that_it_may_be_tried_again() {
+    let disk = SimDisk::new();
+    drop(world_of(&disk, MAX, 512 << 10));
+    disk.set_space(Some(0));
+    let shared: crate::disk::SharedDisk = Arc::new(disk.clone());
+    let options = journal::Options { path: "/j".into(), max_bytes: MAX, segment_bytes: 512 << 10 };
+    let key = JournalKey::new([5; 32]);
+    for _ in 0..3 {
+        let full = Journal::open(Arc::clone(&shared), options.clone(), &key, "wa/test", 1);
+        assert!(full.unwrap_err().is_full());
+    }
+    disk.set_space(None);
+    Journal::open(shared, options, &key, "wa/test", 1).unwrap();
+}
+
+#[test]
+fn an_outbox_of_another_key_or_without_its_leaves_is_refused() {
+    let disk = SimDisk::new();
+    drop(world_of(&disk, MAX, 512 << 10));
+    let shared: crate::disk::SharedDisk = Arc::new(disk.clone());
+    let options = journal::Options { path: "/j".into(), max_bytes: MAX, segment_bytes: 512 << 10 };
+    let key = JournalKey::new([5; 32]);
+    let journal = Journal::open(Arc::clone(&shared), options, &key, "wa/test", 1).unwrap();
+    let outbox = Outbox::open(shared, "/j/outbox".into(), journal.handle()).unwrap();
+    let mut other = options_of();
+    other.signing_key = SigningKey::from_seed(&[9; 32]);
+    let refused = Sealer::open(other, journal.id().clone(), Arc::new(outbox), journal.handle(), 1)
+        .unwrap_err();
+    assert!(refused.to_string().contains("another key"), "{refused}");
 }

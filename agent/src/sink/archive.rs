@@ -10,12 +10,12 @@
 //! tried again for ever, with backoff. Bytes that differ from ours under our
 //! key are an alarm and a halt for good.
 
-use super::cursor::{CursorError, Cursors};
+use super::cursor::{Cursor, CursorError, Cursors, Next};
 use crate::fault;
 use crate::sealer::entry::EntryHead;
 use crate::sealer::outbox::{Outbox, OutboxError};
 use crate::ship::backoff::Backoff;
-use crate::store::{Body, Class, ObjectMeta, Store, StoreError};
+use crate::store::{Body, Class, ObjectMeta, Place, Store, StoreError};
 use bytes::Bytes;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -51,10 +51,28 @@ pub enum State {
     Conflict(String),
 }
 
+/// What an archive sink is told.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// The name from the configuration.
+    pub name: String,
+    /// Where the archive is.
+    pub place: Place,
+    /// The folder of this incarnation in it, ending in `/`.
+    pub folder: String,
+    /// What is told to the store of each object.
+    pub meta: ObjectMeta,
+    /// The regular copy of checkpoint and proof, if there is to be one.
+    pub backup: Option<Backup>,
+}
+
 /// One archive destination.
 pub struct ArchiveSink {
     name: String,
-    store: Store,
+    place: Place,
+    folder: String,
+    /// Opened when there is something to upload, for as long as it takes.
+    store: Option<Store>,
     outbox: Arc<Outbox>,
     cursors: Cursors,
     next: u64,
@@ -107,6 +125,8 @@ impl ArchiveError {
     fn class(&self) -> Class {
         match self {
             Self::Store(e) => e.class(),
+            Self::Outbox(e) if e.is_full() => Class::Retry { after: None },
+            Self::Cursor(e) if e.is_full() => Class::Retry { after: None },
             Self::Outbox(_) | Self::Cursor(_) | Self::BadHash(_) => Class::Halt,
         }
     }
@@ -114,22 +134,36 @@ impl ArchiveError {
 
 impl ArchiveSink {
     /// A sink that goes on where its cursor is; a new one starts at the oldest
-    /// entry that the outbox keeps.
+    /// entry that the outbox keeps. From here on it is known: the cursor is
+    /// durable, as far as the volume has room for it.
     ///
     /// # Errors
-    /// When the cursor cannot be read.
+    /// When the cursor cannot be read, or does not fit the outbox.
     pub fn new(
-        name: String,
-        store: Store,
+        options: Options,
         outbox: Arc<Outbox>,
         cursors: Cursors,
-        meta: ObjectMeta,
-        backup: Option<Backup>,
     ) -> Result<Self, CursorError> {
-        let next = cursors.load(&name)?.unwrap_or(0).max(outbox.begin());
+        let Options { name, place, folder, meta, backup } = options;
+        let known = cursors.load(&name)?;
+        let range = outbox.begin()..=outbox.end();
+        let next = match &known {
+            None => outbox.begin(),
+            Some(Cursor { next: Next::Leaf(leaf), .. }) if range.contains(leaf) => *leaf,
+            Some(cursor) => return Err(CursorError::outside(&name, cursor, &range)),
+        };
+        let cursor = Cursor { next: Next::Leaf(next), place: Some(place.to_string()) };
+        if known.as_ref() != Some(&cursor) {
+            match cursors.save(&name, &cursor) {
+                Err(e) if e.is_full() => tracing::warn!(sink = name, "failed to {e}"),
+                other => other?,
+            }
+        }
         Ok(Self {
             name,
-            store,
+            place,
+            folder,
+            store: None,
             outbox,
             cursors,
             next,
@@ -175,9 +209,12 @@ impl ArchiveSink {
             return Ok(false);
         }
         let head = self.outbox.head(self.next)?;
-        let sent = self.upload(&head).await?;
-        self.back_up(&head, now_ms).await?;
-        self.cursors.save(&self.name, self.next + 1)?;
+        let store = self.store().await?;
+        let sent = self.upload(&store, &head).await?;
+        self.back_up(&store, &head, now_ms).await?;
+        let next = Next::Leaf(self.next + 1);
+        let cursor = Cursor { next, place: Some(self.place.to_string()) };
+        self.cursors.save(&self.name, &cursor)?;
         self.next += 1;
         self.outbox.uploaded(&self.name, self.next)?;
         self.counters.leaves.fetch_add(1, Ordering::Relaxed);
@@ -186,29 +223,46 @@ impl ArchiveSink {
         Ok(true)
     }
 
+    /// The store, opened when it is first needed; then what an earlier life of
+    /// this process left unfinished there is removed.
+    async fn store(&mut self) -> Result<Store, StoreError> {
+        if let Some(store) = &self.store {
+            return Ok(store.clone());
+        }
+        let store = self.place.open().await?;
+        store.sweep(&self.folder).await?;
+        self.store = Some(store.clone());
+        Ok(store)
+    }
+
     /// Claim, object, checkpoint. Returns the bytes sent.
-    async fn upload(&self, head: &EntryHead) -> Result<u64, ArchiveError> {
+    async fn upload(&self, store: &Store, head: &EntryHead) -> Result<u64, ArchiveError> {
         let sha256 = crate::text::sha256(head.proof.as_bytes());
         let proof = Body::Bytes(Bytes::from(head.proof.clone()));
         let mut sent = proof.len();
         fault::point("archive.claim");
-        self.store.put_new(&head.proof_key, &proof, sha256, &self.meta).await?;
+        store.put_new(&head.proof_key, &proof, sha256, &self.meta).await?;
         if let Some(object) = &head.object {
             let sha256 =
                 crate::text::unhex(&object.sha256).ok_or(ArchiveError::BadHash(head.index))?;
             let (disk, path, offset) = self.outbox.body(head.index);
             let body = Body::File { disk, path, offset, len: object.len };
             fault::point("archive.object");
-            self.store.put_new(&object.key, &body, sha256, &self.meta).await?;
+            store.put_new(&object.key, &body, sha256, &self.meta).await?;
             sent += object.len;
         }
         fault::point("archive.checkpoint");
         let checkpoint = Bytes::from(head.checkpoint.clone());
-        self.store.put(&head.checkpoint_key, checkpoint, &self.meta).await?;
+        store.put(&head.checkpoint_key, checkpoint, &self.meta).await?;
         Ok(sent)
     }
 
-    async fn back_up(&mut self, head: &EntryHead, now_ms: u64) -> Result<(), ArchiveError> {
+    async fn back_up(
+        &mut self,
+        store: &Store,
+        head: &EntryHead,
+        now_ms: u64,
+    ) -> Result<(), ArchiveError> {
         let Some(backup) = &mut self.backup else { return Ok(()) };
         if now_ms.saturating_sub(backup.last) < backup.every_ms {
             return Ok(());
@@ -217,7 +271,7 @@ impl ArchiveSink {
         let copies = [("checkpoint", &head.checkpoint), ("tlog-proof", &head.proof)];
         for (ending, text) in copies {
             let copy = Bytes::from(text.clone());
-            self.store.put(&format!("{stem}.{ending}"), copy, &self.meta).await?;
+            store.put(&format!("{stem}.{ending}"), copy, &self.meta).await?;
         }
         backup.last = now_ms;
         Ok(())
@@ -234,7 +288,9 @@ impl ArchiveSink {
             if self.halted {
                 self.halted = false;
                 // Credentials may have been changed since.
-                if let Err(e) = self.store.reload_credentials().await {
+                if let Some(store) = &self.store
+                    && let Err(e) = store.reload_credentials().await
+                {
                     tracing::warn!(sink = self.name, "{e}");
                 }
             }
@@ -278,8 +334,11 @@ impl ArchiveSink {
                 tracing::error!(
                     sink,
                     leaf,
-                    "ALARM: {said} -- another writer uses this origin and incarnation, or the archive was \
-                     altered: this sink stops; nothing is overwritten, everything is kept in the journal"
+                    "ALARM: {said} -- another writer uses this origin and incarnation, the archive was altered, \
+                     or this journal is an older copy of one that went on: this sink stops; nothing is \
+                     overwritten, everything is kept in the journal. If the journal was restored from a \
+                     backup, put back the newer one, or move its folder away: a new incarnation begins, \
+                     and reads the log files that are there from their beginning"
                 );
                 self.set_state(State::Conflict(said));
                 None

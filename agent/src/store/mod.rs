@@ -44,6 +44,50 @@ pub enum Store {
     S3(S3Store),
 }
 
+/// Where a store is, and how it is reached: what a configuration says of it.
+#[derive(Debug, Clone)]
+pub enum Place {
+    /// A directory, made if need be.
+    Directory(SharedDisk, PathBuf),
+    /// A bucket.
+    S3(Box<s3::S3Options>),
+}
+
+impl Place {
+    /// Opens the store for writing.
+    ///
+    /// # Errors
+    /// By their [`StoreError::class`].
+    pub async fn open(&self) -> Result<Store, StoreError> {
+        match self {
+            Self::Directory(disk, path) => {
+                let (disk, path) = (disk.clone(), path.clone());
+                let place = self.to_string();
+                let made = tokio::task::spawn_blocking(move || DirStore::create(disk, &path)).await;
+                let ended = |_| StoreError::unavailable(Doing::Open, &place, "the thread ended");
+                Ok(Store::Dir(made.map_err(ended)??))
+            }
+            Self::S3(options) => Ok(Store::S3(S3Store::open((**options).clone()).await?)),
+        }
+    }
+}
+
+/// As a person would write it; the same place has the same text for ever.
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Directory(_, path) => write!(f, "file://{}", path.display()),
+            Self::S3(options) => {
+                write!(f, "s3://{}/{}", options.bucket, options.prefix)?;
+                match &options.endpoint {
+                    Some(endpoint) => write!(f, " at {}", endpoint.as_str()),
+                    None => Ok(()),
+                }
+            }
+        }
+    }
+}
+
 /// What is to be written. Cheap to clone; never holds a file's bytes.
 #[derive(Debug, Clone)]
 pub enum Body {

@@ -1,6 +1,8 @@
 //! From a configuration to an agent that can run: the one place where the
 //! stages' own options are filled in.
 
+mod succession;
+
 use crate::config::{self, Config, JournalKey as KeySource, SecretRef};
 use crate::decode;
 use crate::disk::{RealDisk, SharedDisk};
@@ -8,11 +10,11 @@ use crate::journal::{self, Journal, JournalError, JournalKey};
 use crate::pipeline::{self, Pipeline};
 use crate::redact::{Policy, Profile, Redactor};
 use crate::run::{Parts, now_ms};
-use crate::sealer::outbox::Outbox;
-use crate::sealer::{self, Codec, Sealer};
-use crate::sink::archive::{ArchiveSink, Backup};
-use crate::sink::cursor::Cursors;
-use crate::store::{ObjectMeta, Store};
+use crate::sealer::outbox::{Outbox, OutboxError};
+use crate::sealer::{self, Codec, SealError, Sealer};
+use crate::sink::archive::{self, ArchiveSink, Backup};
+use crate::sink::cursor::{CursorError, Cursors, Next};
+use crate::store::{ObjectMeta, Place};
 use crate::tail::{self, StartAt, SystemClock, TailOptions, Tailer};
 use sealtail_seal::keys::{self, Secret, SigningKey};
 use sealtail_seal::layout::Layout;
@@ -28,61 +30,93 @@ pub(super) enum AssembleError {
     /// Something that the configuration names is not usable: exit code 2.
     #[error("{0}")]
     Config(String),
-    /// The state on disk or a destination: exit code 1.
-    #[error("{0}")]
+    /// The state on disk: exit code 1.
+    #[error("failed to {0}")]
     Failed(String),
+    /// The volume has no room for what a start needs: it may have later.
+    #[error("failed to {0}")]
+    NoSpace(String),
 }
 
 fn config_error(e: impl std::fmt::Display) -> AssembleError {
     AssembleError::Config(e.to_string())
 }
 
-fn failed(what: &str) -> impl Fn(&dyn std::fmt::Display) -> AssembleError {
-    let what = what.to_owned();
-    move |e| AssembleError::Failed(format!("failed to {what}{e}"))
+impl AssembleError {
+    /// `what` completes "failed to …".
+    fn of(what: String, is_full: bool) -> Self {
+        if is_full { Self::NoSpace(what) } else { Self::Failed(what) }
+    }
+}
+
+impl From<JournalError> for AssembleError {
+    fn from(e: JournalError) -> Self {
+        Self::of(format!("open the journal: {e}"), e.is_full())
+    }
+}
+
+impl From<OutboxError> for AssembleError {
+    fn from(e: OutboxError) -> Self {
+        Self::of(e.to_string(), e.is_full())
+    }
+}
+
+impl From<CursorError> for AssembleError {
+    fn from(e: CursorError) -> Self {
+        Self::of(e.to_string(), e.is_full())
+    }
+}
+
+impl From<SealError> for AssembleError {
+    fn from(e: SealError) -> Self {
+        Self::of(e.to_string(), e.is_full())
+    }
 }
 
 /// Opens everything, in the order in which it depends on each other.
-pub(super) async fn assemble(config: &Config) -> Result<Parts, AssembleError> {
+pub(super) fn assemble(config: &Config) -> Result<Parts, AssembleError> {
     let disk: SharedDisk = Arc::new(RealDisk);
     let now = now_ms();
     let token_key = secret(&config.redact.token_key)?;
     let recipients = config.seal.recipients.iter().map(recipient).collect::<Result<Vec<_>, _>>()?;
     let signing_key = signing_key(config)?;
-    let stores = open_stores(config, &disk).await?;
+    let mut places = BTreeMap::new();
+    for sink in &config.sinks {
+        let place = super::archive::sink_place(&sink.archive, &disk)?;
+        places.insert(sink.name.as_str().to_owned(), place);
+    }
 
     let options = journal::Options {
         path: config.journal.path.clone(),
         max_bytes: config.journal.max_bytes.bytes(),
         segment_bytes: config.journal.segment_bytes().bytes(),
     };
-    let journal_failed = failed("open the journal: ");
-    disk.create_dir_all(&config.journal.path).map_err(|e| {
-        journal_failed(&format!("cannot make {}: {e}", config.journal.path.display()))
-    })?;
+    let path = &config.journal.path;
+    disk.create_dir_all(path).map_err(JournalError::io("make", path))?;
     let key = journal_key(config)?;
-    let origin = config.origin.as_str();
-    let journal = match Journal::open(Arc::clone(&disk), options.clone(), &key, origin, now) {
-        Err(JournalError::OriginChanged { old, new }) => {
-            succeed(&disk, options, &key, (&old, &new), now)?
-        }
-        other => other.map_err(|e| journal_failed(&e))?,
+    let wanted = succession::Wanted {
+        disk: Arc::clone(&disk),
+        options,
+        key: &key,
+        origin: config.origin.as_str(),
+        signed_by: signing_key.public(),
+        archives: places.iter().map(|(name, place)| (name.clone(), place.to_string())).collect(),
     };
+    let succession::Log { mut journal, outbox, cursors } = succession::open(&wanted, now)?;
     let id = journal.id().clone();
-    let (outbox, cursors) = state(&disk, &journal)?;
     let layout = Layout::new(&id.origin, &id.incarnation).map_err(config_error)?;
-    let sinks = sinks(config, stores, &outbox, &cursors, &layout)?;
+    let sinks = sinks(config, places, &outbox, &cursors, &layout)?;
     let sealer = Sealer::open(
         sealer_options(config, recipients, signing_key),
         id.clone(),
         Arc::clone(&outbox),
         journal.handle(),
         now,
-    )
-    .map_err(|e| failed("")(&e))?;
+    )?;
 
     let redactor = Redactor::new(policy(config), &token_key);
-    let (tailer, tags) = tail(config, &journal, &file_id_key(&token_key), &id.incarnation)?;
+    let file_key = journal.file_id_key(&key, &file_id_key(&token_key))?;
+    let (tailer, tags) = tail(config, &journal, &file_key, &id.incarnation)?;
     tracing::info!(
         origin = id.origin,
         incarnation = id.incarnation,
@@ -93,43 +127,10 @@ pub(super) async fn assemble(config: &Config) -> Result<Parts, AssembleError> {
     Ok(Parts { pipeline: Pipeline::new(tailer, tags, redactor, journal), sealer, outbox, sinks })
 }
 
-/// The outbox and the cursors of the journal's incarnation.
-fn state(disk: &SharedDisk, journal: &Journal) -> Result<(Arc<Outbox>, Cursors), AssembleError> {
-    let base = journal.base();
-    let outbox = Outbox::open(Arc::clone(disk), base.join("outbox"), journal.handle())
-        .map_err(|e| failed("")(&e))?;
-    let cursors =
-        Cursors::open(Arc::clone(disk), base.join("cursors")).map_err(|e| failed("")(&e))?;
-    Ok((Arc::new(outbox), cursors))
-}
-
-/// The configuration has another origin: when all records of the old one have
-/// been sealed and sent to every sink, a new incarnation follows it.
-fn succeed(
-    disk: &SharedDisk,
-    options: journal::Options,
-    key: &JournalKey,
-    (old, new): (&str, &str),
-    now: u64,
-) -> Result<Journal, AssembleError> {
-    let journal_failed = failed("open the journal: ");
-    let journal =
-        Journal::open(Arc::clone(disk), options, key, old, now).map_err(|e| journal_failed(&e))?;
-    let (outbox, cursors) = state(disk, &journal)?;
-    let newest = outbox.newest().map_err(|e| failed("")(&e))?;
-    let mut sent = true;
-    for sink in cursors.names().map_err(|e| failed("")(&e))? {
-        let next = cursors.load(&sink).map_err(|e| failed("")(&e))?;
-        sent &= next.unwrap_or(0) >= outbox.end();
-    }
-    if let Some(head) = newest.as_ref().filter(|_| sent) {
-        journal.handle().set_floor(head.cursor);
-    }
-    let before = journal.id().incarnation.clone();
-    let checkpoint = newest.map(|head| head.checkpoint);
-    let journal = journal.succeed(key, new, checkpoint, now).map_err(|e| journal_failed(&e))?;
-    tracing::info!(old, new, before, "the origin has changed: a new incarnation begins");
-    Ok(journal)
+/// The place of an archive, without its secrets.
+pub(super) fn place_of(archive: &config::Archive) -> Result<Place, AssembleError> {
+    let disk: SharedDisk = Arc::new(RealDisk);
+    super::archive::sink_place(archive, &disk)
 }
 
 /// Loads the journal's key; makes it when the configuration leaves that to us.
@@ -138,9 +139,8 @@ pub(super) fn journal_key(config: &Config) -> Result<JournalKey, AssembleError> 
         && !path.exists()
     {
         let secret = keys::random_secret().map_err(config_error)?;
-        crate::disk::replace(&RealDisk, path, keys::secret_to_text(&secret).as_bytes()).map_err(
-            |e| AssembleError::Failed(format!("failed to write {}: {e}", path.display())),
-        )?;
+        crate::disk::replace(&RealDisk, path, keys::secret_to_text(&secret).as_bytes())
+            .map_err(JournalError::io("write", path))?;
         tracing::warn!(
             path = %path.display(),
             "made a journal key beside the journal: it protects copies of the journal, not the volume \
@@ -213,22 +213,13 @@ fn sealer_options(
     }
 }
 
-async fn open_stores(config: &Config, disk: &SharedDisk) -> Result<Vec<Store>, AssembleError> {
-    let mut stores = Vec::new();
-    for sink in &config.sinks {
-        stores.push(super::archive::sink_store(&sink.archive, disk).await?);
-    }
-    Ok(stores)
-}
-
 fn sinks(
     config: &Config,
-    stores: Vec<Store>,
+    mut archives: BTreeMap<String, Place>,
     outbox: &Arc<Outbox>,
     cursors: &Cursors,
     layout: &Layout,
 ) -> Result<Vec<ArchiveSink>, AssembleError> {
-    let cursor_failed = |e: &dyn std::fmt::Display| failed("")(e);
     let governance = config.governance.as_ref();
     let tags = governance.map(config::Governance::tags).unwrap_or_default();
     let meta = ObjectMeta { tags, ..ObjectMeta::default() };
@@ -238,36 +229,33 @@ fn sinks(
         last: 0,
     });
     let mut sinks = Vec::new();
-    let mut places = BTreeMap::new();
-    for (sink, store) in config.sinks.iter().zip(stores) {
+    let mut next = BTreeMap::new();
+    // In the order of the configuration.
+    for sink in &config.sinks {
         let name = sink.name.as_str().to_owned();
-        let sink = ArchiveSink::new(
-            name,
-            store,
-            Arc::clone(outbox),
-            cursors.clone(),
-            meta.clone(),
-            backup.clone(),
-        )
-        .map_err(|e| cursor_failed(&e))?;
-        places.insert(sink.name().to_owned(), sink.next_leaf());
+        let Some(place) = archives.remove(&name) else { continue };
+        let (meta, backup) = (meta.clone(), backup.clone());
+        let folder = layout.base().to_owned();
+        let options = archive::Options { name, place, folder, meta, backup };
+        let sink = ArchiveSink::new(options, Arc::clone(outbox), cursors.clone())?;
+        next.insert(sink.name().to_owned(), sink.next_leaf());
         sinks.push(sink);
     }
-    for name in cursors.names().map_err(|e| cursor_failed(&e))? {
-        if places.contains_key(&name) {
+    for (name, cursor) in cursors.all()? {
+        let Next::Leaf(leaf) = cursor.next else { continue };
+        if next.contains_key(&name) {
             continue;
         }
-        let next = cursors.load(&name).map_err(|e| cursor_failed(&e))?.unwrap_or(0);
         tracing::warn!(
             sink = name,
-            next,
+            next = leaf,
             "this sink is not in the configuration any more and holds the outbox; \
              `sealtail forget-sink` lets it go"
         );
-        places.insert(name, next);
+        next.insert(name, leaf);
     }
     // All places are known before anything may be removed.
-    outbox.register(&places);
+    outbox.register(&next);
     Ok(sinks)
 }
 
@@ -323,8 +311,8 @@ fn source(source: &config::FileSource) -> tail::Source {
     }
 }
 
-/// The key of file ids: from the token key, so that a file has the same id in
-/// every incarnation.
+/// The key of file ids in a new journal: from the token key, so that a file has
+/// the same id in every incarnation. A journal keeps the one that it began with.
 fn file_id_key(token_key: &[u8; 32]) -> Zeroizing<[u8; 32]> {
     let mut key = Zeroizing::new([0; 32]);
     let expanded = hkdf::Hkdf::<sha2::Sha256>::new(None, token_key)
