@@ -93,6 +93,8 @@ pub(super) struct Shared {
     pub(super) outbox_bytes: AtomicU64,
     /// The writer waits for room.
     pub(super) starved: AtomicBool,
+    /// By whom, and from which record on, the journal is still needed.
+    pub(super) holds: Mutex<BTreeMap<String, u64>>,
     /// Records below this are needed by nobody any more.
     pub(super) floor: AtomicU64,
     pub(super) used: AtomicU64,
@@ -222,6 +224,7 @@ impl Journal {
             segments: Mutex::new(recovered.known),
             outbox_bytes: AtomicU64::new(0),
             starved: AtomicBool::new(false),
+            holds: Mutex::default(),
             floor: AtomicU64::new(0),
             used: AtomicU64::new(used),
         });
@@ -515,6 +518,9 @@ impl Journal {
     }
 }
 
+/// The sealer's name among those who hold the journal; no sink has it.
+const SEALER: &str = "";
+
 /// A view of the journal for readers: how far it reaches, and the floor.
 #[derive(Debug, Clone)]
 pub struct Handle {
@@ -542,10 +548,24 @@ impl Handle {
         self.durable.changed().await.is_ok()
     }
 
-    /// Says that records below `floor` are needed by nobody: the writer may
-    /// remove their segments. The floor never goes back.
+    /// Says that `who` needs the records from `from` on. The writer may remove
+    /// the segments of records that nobody needs; so all who read the journal
+    /// have to be known before the first of them moves on.
+    pub fn hold(&self, who: &str, from: Seq) {
+        let mut holds = self.shared.holds.lock().unwrap_or_else(PoisonError::into_inner);
+        match holds.get_mut(who) {
+            Some(held) => *held = from.0,
+            None => {
+                holds.insert(who.to_owned(), from.0);
+            }
+        }
+        let floor = holds.values().copied().min().unwrap_or(0);
+        self.shared.floor.fetch_max(floor, Ordering::AcqRel);
+    }
+
+    /// As [`Handle::hold`], by the sealer.
     pub fn set_floor(&self, floor: Seq) {
-        self.shared.floor.fetch_max(floor.0, Ordering::AcqRel);
+        self.hold(SEALER, floor);
     }
 
     /// Says how many bytes the outbox holds.

@@ -3,7 +3,7 @@
 
 use super::Live;
 use crate::sealer::outbox::Outbox;
-use crate::sink::archive::Stop;
+use crate::sink::Stop;
 use indicatif::{HumanBytes, HumanCount, ProgressBar, ProgressStyle};
 use std::io::IsTerminal as _;
 use std::sync::Arc;

@@ -3,7 +3,7 @@
 use super::Live;
 use crate::pipeline::{Pipeline, Totals};
 use crate::redact::{Class, Event};
-use crate::sink::archive::Counters;
+use crate::sink::Counters;
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;

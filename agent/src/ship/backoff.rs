@@ -20,6 +20,8 @@ pub const LONGEST_ASKED: Duration = Duration::from_secs(3600);
 pub struct Backoff<R = fn() -> u64> {
     /// Failures since the last success.
     failures: u32,
+    /// The ceiling of the first wait, and that of all.
+    bounds: (Duration, Duration),
     random: R,
 }
 
@@ -29,6 +31,12 @@ impl Backoff {
     pub fn new() -> Self {
         // Without randomness every wait is half its ceiling: still a backoff.
         Self::with_random(|| getrandom::u64().unwrap_or(u64::MAX / 2))
+    }
+
+    /// As [`Backoff::new`], with another first and longest ceiling.
+    #[must_use]
+    pub fn between(first: Duration, longest: Duration) -> Self {
+        Self { bounds: (first, longest), ..Self::new() }
     }
 }
 
@@ -41,7 +49,7 @@ impl Default for Backoff {
 impl<R: FnMut() -> u64> Backoff<R> {
     /// A backoff that draws from `random` (uniform over all of `u64`).
     pub fn with_random(random: R) -> Self {
-        Self { failures: 0, random }
+        Self { failures: 0, bounds: (FIRST, LONGEST), random }
     }
 
     /// After a failure: how long to wait before the next attempt. `asked` is
@@ -50,7 +58,7 @@ impl<R: FnMut() -> u64> Backoff<R> {
         let ceiling = self.ceiling();
         self.failures = self.failures.saturating_add(1);
         match asked {
-            Some(asked) => asked.min(LONGEST_ASKED) + self.draw(FIRST),
+            Some(asked) => asked.min(LONGEST_ASKED) + self.draw(self.bounds.0),
             None => self.draw(ceiling),
         }
     }
@@ -68,8 +76,9 @@ impl<R: FnMut() -> u64> Backoff<R> {
 
     /// What the next wait is drawn below.
     fn ceiling(&self) -> Duration {
-        let doubled = 2_u32.checked_pow(self.failures).and_then(|n| FIRST.checked_mul(n));
-        doubled.unwrap_or(LONGEST).min(LONGEST)
+        let (first, longest) = self.bounds;
+        let doubled = 2_u32.checked_pow(self.failures).and_then(|n| first.checked_mul(n));
+        doubled.unwrap_or(longest).min(longest)
     }
 
     /// Evenly from nothing to `ceiling`, in microseconds.

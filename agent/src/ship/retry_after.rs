@@ -13,9 +13,15 @@ pub fn parse(value: &str, now: SystemTime) -> Option<Duration> {
         // More digits than fit: as long as can be.
         return Some(Duration::from_secs(value.parse().unwrap_or(u64::MAX)));
     }
-    let date = DateTime::from_str(value, Format::HttpDate).ok()?;
-    let date = SystemTime::try_from(date).ok()?;
+    let date = SystemTime::UNIX_EPOCH + Duration::from_secs(unix_seconds(value)?);
     Some(date.duration_since(now).unwrap_or(Duration::ZERO))
+}
+
+/// Unix seconds of an HTTP date (RFC 9110, 5.6.7).
+#[must_use]
+pub fn unix_seconds(value: &str) -> Option<u64> {
+    let date = DateTime::from_str(value.trim(), Format::HttpDate).ok()?;
+    u64::try_from(date.secs()).ok()
 }
 
 #[cfg(test)]

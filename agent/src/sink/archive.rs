@@ -11,6 +11,7 @@
 //! key are an alarm and a halt for good.
 
 use super::cursor::{Cursor, CursorError, Cursors, Next};
+use super::{Counters, State, Stop};
 use crate::fault;
 use crate::sealer::entry::EntryHead;
 use crate::sealer::outbox::{Outbox, OutboxError};
@@ -18,38 +19,12 @@ use crate::ship::backoff::Backoff;
 use crate::store::{Body, Class, ObjectMeta, Place, Store, StoreError};
 use bytes::Bytes;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 use tokio::sync::watch;
 
 /// How long a halted sink waits before it tries again.
 const HALT_PAUSE: Duration = Duration::from_secs(30);
-
-/// What an archive sink has done, for summary and status.
-#[derive(Debug, Default)]
-pub struct Counters {
-    /// Objects uploaded.
-    pub objects: AtomicU64,
-    /// Leaves uploaded.
-    pub leaves: AtomicU64,
-    /// Bytes uploaded, proofs and objects.
-    pub bytes: AtomicU64,
-    /// Failed attempts.
-    pub failures: AtomicU64,
-}
-
-/// How an archive sink stands.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum State {
-    /// Working or waiting for entries.
-    Ok,
-    /// The last attempt failed; it is tried again.
-    Retrying(String),
-    /// Somebody has to act; it is tried again slowly.
-    Halted(String),
-    /// Another writer's bytes are under our keys: never tried again.
-    Conflict(String),
-}
 
 /// What an archive sink is told.
 #[derive(Debug, Clone)]
@@ -359,21 +334,6 @@ impl ArchiveSink {
     }
 
     fn set_state(&self, state: State) {
-        self.state.send_if_modified(|old| {
-            let changed = *old != state;
-            *old = state;
-            changed
-        });
+        state.set(&self.state);
     }
-}
-
-/// What a sink is told about the end.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Stop {
-    /// Go on.
-    No,
-    /// End when everything that is there is uploaded.
-    WhenDone,
-    /// End after the request that is under way.
-    Now,
 }

@@ -1,0 +1,146 @@
+//! One destination, as the engine sees it: send a body, ask for
+//! acknowledgements, read the credentials again.
+
+use super::answer::Answer;
+use super::http::{Http, HttpError, HttpOptions, Reply, Request};
+use crate::sink::datadog::{self, Datadog};
+use crate::sink::event::Log;
+use crate::sink::splunk::{self, Splunk};
+use bytes::Bytes;
+use std::sync::{Arc, OnceLock};
+use zeroize::Zeroizing;
+
+/// Reads the token or key from where it is.
+pub type ReadSecret = Arc<dyn Fn() -> Result<Zeroizing<String>, String> + Send + Sync>;
+
+/// What is spoken.
+pub enum Dialect {
+    /// Splunk HEC.
+    Splunk(Splunk, splunk::Metadata),
+    /// Datadog logs.
+    Datadog(Datadog, datadog::Metadata),
+}
+
+/// A destination that is reached over HTTP.
+pub struct Wire {
+    dialect: Dialect,
+    log: Log,
+    options: HttpOptions,
+    http: OnceLock<Http>,
+    secret: ReadSecret,
+    /// The newest certificate that the server showed (DER).
+    certificate: std::sync::Mutex<Option<Vec<u8>>>,
+}
+
+impl std::fmt::Debug for Wire {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Wire").finish_non_exhaustive()
+    }
+}
+
+impl Wire {
+    /// Nothing is opened before the first request.
+    #[must_use]
+    pub fn new(dialect: Dialect, log: Log, options: HttpOptions, secret: ReadSecret) -> Self {
+        Self {
+            dialect,
+            log,
+            options,
+            http: OnceLock::new(),
+            secret,
+            certificate: std::sync::Mutex::default(),
+        }
+    }
+
+    /// Sends a body that holds events. `compressed`: it is gzip.
+    pub async fn deliver(&self, body: Bytes, compressed: bool) -> Answer {
+        match &self.dialect {
+            Dialect::Splunk(splunk, _) => {
+                splunk.judge(self.send(splunk.request(body, compressed)).await)
+            }
+            Dialect::Datadog(datadog, _) => {
+                datadog::judge(self.send(datadog.request(body, compressed)).await)
+            }
+        }
+    }
+
+    /// Which of these the destination keeps.
+    ///
+    /// # Errors
+    /// What it said instead.
+    pub async fn ask(&self, acks: &[u64]) -> Result<Vec<u64>, Answer> {
+        match &self.dialect {
+            Dialect::Splunk(splunk, _) => splunk::acknowledged(self.send(splunk.ask(acks)).await),
+            Dialect::Datadog(..) => Ok(acks.to_vec()),
+        }
+    }
+
+    /// Leaves the channel: nothing that was accepted in it can be asked for.
+    pub fn new_channel(&self) {
+        if let Dialect::Splunk(splunk, _) = &self.dialect {
+            splunk.new_channel();
+        }
+    }
+
+    /// Reads token or key again.
+    ///
+    /// # Errors
+    /// When it cannot be read; the old one stays.
+    pub fn reload(&self) -> Result<(), String> {
+        let secret = (self.secret)()?;
+        match &self.dialect {
+            Dialect::Splunk(splunk, _) => splunk.set_token(secret),
+            Dialect::Datadog(datadog, _) => datadog.set_key(secret),
+        }
+        Ok(())
+    }
+
+    /// The event that tells how far the signed log reaches.
+    #[must_use]
+    pub fn checkpoint(&self, time: u64, size: u64, note: &str) -> Bytes {
+        match &self.dialect {
+            Dialect::Splunk(_, metadata) => {
+                splunk::checkpoint(&self.log, metadata, time, size, note)
+            }
+            Dialect::Datadog(_, metadata) => {
+                datadog::checkpoint(&self.log, metadata, time, size, note)
+            }
+        }
+    }
+
+    /// The question whether it is there and the credentials are right, without
+    /// sending anything that is kept.
+    ///
+    /// # Errors
+    /// When there is no reply.
+    pub async fn probe(&self) -> Result<Reply, HttpError> {
+        self.send(match &self.dialect {
+            Dialect::Splunk(splunk, _) => splunk.health(),
+            Dialect::Datadog(datadog, _) => datadog.validate(),
+        })
+        .await
+    }
+
+    /// The server's newest certificate (DER), if it has shown one.
+    #[must_use]
+    pub fn certificate(&self) -> Option<Vec<u8>> {
+        self.certificate.lock().unwrap_or_else(std::sync::PoisonError::into_inner).clone()
+    }
+
+    async fn send(&self, request: Request) -> Result<Reply, HttpError> {
+        let http = match self.http.get() {
+            Some(http) => http,
+            None => {
+                let opened = Http::open(self.options.clone())?;
+                self.http.get_or_init(|| opened)
+            }
+        };
+        let mut reply = http.send(request).await?;
+        if let Some(certificate) = reply.certificate.take() {
+            let mut newest =
+                self.certificate.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+            *newest = Some(certificate);
+        }
+        Ok(reply)
+    }
+}
