@@ -1,6 +1,5 @@
-//! Stand-ins for the servers that `sealtail` ships to: Splunk HEC. They
+//! Stand-ins for the servers that `sealtail` ships to: Splunk HEC and Datadog's log intake. They
 //! run inside a test's process, many at once, each on a free port of 127.0.0.1, and are stricter
-//! HEC. They
 //! than the real ones: what the real one refuses they refuse with the real codes, what the real one
 //! silently mends, cuts or drops they record as a [`Violation`].
 //!
@@ -19,6 +18,7 @@
 
 mod body;
 mod conn;
+mod datadog;
 mod fault;
 mod gate;
 mod http;
@@ -28,6 +28,7 @@ mod reply;
 mod server;
 mod splunk;
 
+pub use datadog::{Datadog, DatadogConfig};
 pub use fault::{Continue, Fault, Moment, On, Script};
 pub use http::Head;
 pub use observe::{Accepted, Counts, Observer, Seen, Stats, Violation};

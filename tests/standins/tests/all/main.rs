@@ -3,6 +3,8 @@
 #[cfg(test)]
 mod client;
 #[cfg(test)]
+mod datadog;
+#[cfg(test)]
 mod faults;
 #[cfg(test)]
 mod observe;
