@@ -20,18 +20,55 @@ const HINTS: &[u8] = b"HTTP/1.1 103 Early Hints\r\nLink: </x>; rel=preload\r\n\r
 /// Serves until the client or the stand-in has had enough.
 pub(crate) fn serve(inner: &Inner, socket: &TcpStream, epoch: Epoch) {
     let id = inner.observer.connection();
-    let (mut from, mut to) = (socket, socket);
-    let mut conn =
-        Conn { inner, socket, epoch, id, from: &mut from, to: &mut to, buffer: Buffer::default() };
-    // An error here is the client's going away, or a fault that was asked for.
-    while let Ok(Next::Request) = conn.turn() {}
+    let mut plain = socket;
+    let Some(tls) = &inner.tls else {
+        exchange(&mut Conn {
+            inner,
+            socket,
+            epoch,
+            id,
+            link: &mut plain,
+            buffer: Buffer::default(),
+        });
+        return;
+    };
+    let mut session = match tls.handshake(plain) {
+        Ok(Some(session)) => session,
+        Ok(None) => return,
+        Err(_) => return inner.observer.handshake_failed(),
+    };
+    let mut link = rustls::Stream::new(&mut session, &mut plain);
+    let mut conn = Conn { inner, socket, epoch, id, link: &mut link, buffer: Buffer::default() };
+    if exchange(&mut conn) == Next::Close {
+        session.send_close_notify();
+        // Whether the client still wants to know is its own affair.
+        let _ = session.complete_io(&mut plain);
+    }
 }
+
+fn exchange(conn: &mut Conn<'_>) -> Next {
+    loop {
+        match conn.turn() {
+            Ok(Next::Request) => {}
+            Ok(end) => return end,
+            // The client's going away.
+            Err(_) => return Next::Abort,
+        }
+    }
+}
+
+/// What requests are read from and replies are written to.
+trait Link: Read + Write {}
+
+impl<T: Read + Write> Link for T {}
 
 /// What comes after a reply.
 #[derive(Debug, PartialEq, Eq)]
 enum Next {
     Request,
     Close,
+    /// Close without a word, also where TLS has one for it.
+    Abort,
 }
 
 struct Conn<'a> {
@@ -39,25 +76,25 @@ struct Conn<'a> {
     socket: &'a TcpStream,
     epoch: Epoch,
     id: u64,
-    from: &'a mut dyn Read,
-    to: &'a mut dyn Write,
+    link: &'a mut dyn Link,
     buffer: Buffer,
 }
 
 impl Conn<'_> {
     fn turn(&mut self) -> io::Result<Next> {
-        if !self.buffer.fill(self.from)? {
+        if !self.buffer.fill(self.link)? {
             return Ok(Next::Close);
         }
         if self.inner.script.take_before_request() {
             return self.reset();
         }
-        let (head, length) = match self.buffer.head(self.from) {
+        let (head, length) = match self.buffer.head(self.link) {
             Ok(read) => read,
             Err(ReadError::Io(e)) => return Err(e),
             Err(ReadError::Bad(status, why)) => {
                 self.inner.observer.violation(None, format!("HTTP: {why}"));
-                self.to.write_all(&Reply::new(status).header("Connection", "close").to_bytes())?;
+                self.link
+                    .write_all(&Reply::new(status).header("Connection", "close").to_bytes())?;
                 return Ok(Next::Close);
             }
         };
@@ -78,10 +115,10 @@ impl Conn<'_> {
             return Ok(next);
         }
         if fault.act == Act::Reset(Moment::MidRequest) {
-            self.buffer.take(self.from, length / 2)?;
+            self.buffer.take(self.link, length / 2)?;
             return self.reset();
         }
-        let body = self.buffer.take(self.from, length)?;
+        let body = self.buffer.take(self.link, length)?;
         let (number, received) = self.inner.observer.request(self.id, head, &body);
         if !self.inner.script.gate.pause(fault.delay, self.epoch) {
             return Ok(Next::Close);
@@ -104,22 +141,22 @@ impl Conn<'_> {
     fn go_on(&mut self, head: &Head, length: usize, act: &Act) -> io::Result<Option<Next>> {
         let asked = head.wants("expect", "100-continue");
         match act {
-            Act::Continue(Continue::Thrice) => self.to.write_all(&GO_ON.repeat(3))?,
+            Act::Continue(Continue::Thrice) => self.link.write_all(&GO_ON.repeat(3))?,
             Act::Continue(Continue::Never) => {}
             Act::Continue(Continue::NothingAfter) => {
-                self.to.write_all(GO_ON)?;
+                self.link.write_all(GO_ON)?;
                 return Ok(Some(Next::Close));
             }
             Act::Continue(Continue::Refused) => {
-                self.to.write_all(&Reply::new(417).header("Connection", "close").to_bytes())?;
+                self.link.write_all(&Reply::new(417).header("Connection", "close").to_bytes())?;
                 return Ok(Some(Next::Close));
             }
             _ if asked => {
                 if let Some(reply) = self.inner.service.too_large(head, length) {
-                    self.to.write_all(&reply.header("Connection", "close").to_bytes())?;
+                    self.link.write_all(&reply.header("Connection", "close").to_bytes())?;
                     return Ok(Some(Next::Close));
                 }
-                self.to.write_all(GO_ON)?;
+                self.link.write_all(GO_ON)?;
             }
             _ => {}
         }
@@ -144,25 +181,26 @@ impl Conn<'_> {
         match act {
             Act::Reset(Moment::BeforeReply) => return self.reset(),
             Act::Reset(_) => {
-                self.to.write_all(half)?;
+                self.link.write_all(half)?;
                 return self.reset();
             }
             Act::HalfReply => {
-                self.to.write_all(half)?;
-                return Ok(Next::Close);
+                self.link.write_all(half)?;
+                self.link.flush()?;
+                return Ok(Next::Abort);
             }
             Act::Trickle(every) => return self.trickle(number, &reply, *every, flight),
             Act::Endless => return self.endless(number),
             Act::Continue(Continue::OtherInterim) => {
-                self.to.write_all(PROCESSING)?;
-                self.to.write_all(HINTS)?;
+                self.link.write_all(PROCESSING)?;
+                self.link.write_all(HINTS)?;
             }
             Act::Answer | Act::Reply(_) | Act::Stall | Act::Continue(_) => {}
         }
         // First the books, then the reply: who has the reply finds them kept.
         self.inner.observer.replied(number, reply.status);
         drop(flight);
-        self.to.write_all(&bytes)?;
+        self.link.write_all(&bytes)?;
         Ok(Next::Request)
     }
 
@@ -176,14 +214,14 @@ impl Conn<'_> {
         let bytes = reply.to_bytes();
         let Some((last, rest)) = bytes.split_last() else { return Ok(Next::Close) };
         for byte in rest {
-            self.to.write_all(&[*byte])?;
+            self.link.write_all(&[*byte])?;
             if !self.inner.script.gate.pause(every, self.epoch) {
                 return Ok(Next::Close);
             }
         }
         self.inner.observer.replied(number, reply.status);
         drop(flight);
-        self.to.write_all(&[*last])?;
+        self.link.write_all(&[*last])?;
         Ok(Next::Request)
     }
 
@@ -191,12 +229,12 @@ impl Conn<'_> {
     fn endless(&mut self, number: u64) -> io::Result<Next> {
         let head = Reply::json(200, "").header("Transfer-Encoding", "chunked");
         self.inner.observer.replied(number, head.status);
-        self.to.write_all(&head.to_bytes())?;
+        self.link.write_all(&head.to_bytes())?;
         let mut chunk = b"10000\r\n".to_vec();
         chunk.resize(chunk.len() + 0x10000, b' ');
         chunk.extend_from_slice(b"\r\n");
         while self.inner.script.gate.epoch() == self.epoch {
-            self.to.write_all(&chunk)?;
+            self.link.write_all(&chunk)?;
         }
         Ok(Next::Close)
     }
@@ -204,7 +242,7 @@ impl Conn<'_> {
     /// With no time to linger, the close that follows is a RST.
     fn reset(&self) -> io::Result<Next> {
         sockopt::set_socket_linger(self.socket, Some(Duration::ZERO))?;
-        Ok(Next::Close)
+        Ok(Next::Abort)
     }
 }
 

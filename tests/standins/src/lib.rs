@@ -27,6 +27,7 @@ mod observe;
 mod reply;
 mod server;
 mod splunk;
+mod tls;
 
 pub use datadog::{Datadog, DatadogConfig};
 pub use fault::{Continue, Fault, Moment, On, Script};
@@ -35,3 +36,4 @@ pub use observe::{Accepted, Counts, Observer, Seen, Stats, Violation};
 pub use reply::{Reply, http_date};
 pub use server::Server;
 pub use splunk::{Acks, BALANCER_COOKIE, Splunk, SplunkConfig, Token};
+pub use tls::{Identity, Pki, TlsMode};

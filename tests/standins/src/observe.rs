@@ -62,6 +62,8 @@ pub struct Stats {
     pub requests: u64,
     /// Connections that were taken.
     pub connections: u64,
+    /// TLS handshakes that came to nothing, other than by a fault.
+    pub failed_handshakes: u64,
     /// Bytes of the bodies, as they were on the wire.
     pub body_bytes: u64,
     /// Requests in work now.
@@ -226,6 +228,10 @@ impl Observer {
             log.stats.connections += 1;
             log.stats.connections - 1
         })
+    }
+
+    pub(crate) fn handshake_failed(&self) {
+        self.change(|log| log.stats.failed_handshakes += 1);
     }
 
     pub(crate) fn begin(&self) {

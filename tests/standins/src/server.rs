@@ -16,6 +16,7 @@ use crate::gate::{Epoch, hold};
 use crate::http::Head;
 use crate::observe::Observer;
 use crate::reply::Reply;
+use crate::tls::{Pki, Tls, TlsMode};
 
 /// How many of the last requests keep their headers in the observer.
 const KEEP_HEADERS: usize = 1000;
@@ -42,6 +43,7 @@ pub(crate) struct Inner {
     pub(crate) service: Arc<dyn Service>,
     pub(crate) script: Script,
     pub(crate) observer: Observer,
+    pub(crate) tls: Option<Tls>,
     live: Mutex<Vec<Weak<TcpStream>>>,
     threads: Mutex<Vec<JoinHandle<()>>>,
 }
@@ -62,13 +64,18 @@ pub struct Server {
 
 impl Server {
     /// Listens when this returns; `port` 0 takes a free one.
-    pub(crate) fn start(port: u16, service: Arc<dyn Service>) -> io::Result<Self> {
+    pub(crate) fn start(
+        port: u16,
+        pki: Option<Arc<Pki>>,
+        service: Arc<dyn Service>,
+    ) -> io::Result<Self> {
         let reserved = bound(SocketAddrV4::new(Ipv4Addr::LOCALHOST, port))?;
         let addr = SocketAddr::try_from(rustix::net::getsockname(&reserved)?)?;
         let inner = Arc::new(Inner {
             service,
             script: Script::new(),
             observer: Observer::new(KEEP_HEADERS),
+            tls: pki.map(Tls::new),
             live: Mutex::default(),
             threads: Mutex::default(),
         });
@@ -86,7 +93,15 @@ impl Server {
     /// The base URL, without a path.
     #[must_use]
     pub fn url(&self) -> String {
-        format!("http://{}", self.addr)
+        let scheme = if self.inner.tls.is_some() { "https" } else { "http" };
+        format!("{scheme}://{}", self.addr)
+    }
+
+    /// How the handshakes to come go; nothing on a stand-in that speaks no TLS.
+    pub fn set_tls(&self, mode: TlsMode) {
+        if let Some(tls) = &self.inner.tls {
+            tls.set(mode);
+        }
     }
 
     /// What it saw.

@@ -19,17 +19,21 @@ use crate::http::Head;
 use crate::observe::{Accepted, Observer};
 use crate::reply::Reply;
 use crate::server::{Request, Server, Service};
+use crate::tls::Pki;
 
 /// The most that a body may hold, in bytes, before and after decompression.
 const MAX_BODY: usize = 5_000_000;
 /// The most entries in one array.
 const MAX_ENTRIES: usize = 1000;
 
-/// How the stand-in is set up. All but `port` may be changed later, by [`Datadog::configure`].
+/// How the stand-in is set up. All but `port` and `tls` may be changed
+/// later, by [`Datadog::configure`].
 #[derive(Debug, Clone)]
 pub struct DatadogConfig {
     /// 0 takes a free one.
     pub port: u16,
+    /// Speaks TLS, with certificates of this authority.
+    pub tls: Option<Arc<Pki>>,
     /// The keys that are valid.
     pub keys: Vec<String>,
     /// The time of the intake, by which an entry is too old; `None`: the system's.
@@ -40,7 +44,14 @@ impl DatadogConfig {
     /// The usual set-up with this one key.
     #[must_use]
     pub fn new(key: &str) -> Self {
-        Self { port: 0, keys: vec![key.to_owned()], now: None }
+        Self { port: 0, tls: None, keys: vec![key.to_owned()], now: None }
+    }
+
+    /// The same over TLS.
+    #[must_use]
+    pub fn tls(mut self, pki: &Arc<Pki>) -> Self {
+        self.tls = Some(Arc::clone(pki));
+        self
     }
 }
 
@@ -71,9 +82,9 @@ impl Datadog {
     /// # Errors
     /// When the port cannot be had.
     pub fn start(config: DatadogConfig) -> std::io::Result<Self> {
-        let port = config.port;
+        let (port, pki) = (config.port, config.tls.clone());
         let state = Arc::new(State { config: Mutex::new(config), poison: Mutex::default() });
-        let server = Server::start(port, Arc::clone(&state) as Arc<dyn Service>)?;
+        let server = Server::start(port, pki, Arc::clone(&state) as Arc<dyn Service>)?;
         Ok(Self { server, state })
     }
 

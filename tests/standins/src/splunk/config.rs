@@ -1,5 +1,9 @@
 //! How a Splunk stand-in is set up.
 
+use std::sync::Arc;
+
+use crate::tls::Pki;
+
 /// A HEC token.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Token {
@@ -24,11 +28,14 @@ pub enum Acks {
     Lost,
 }
 
-/// How the stand-in is set up. All but `port` may be changed later, by [`Splunk::configure`](super::Splunk::configure).
+/// How the stand-in is set up. All but `port` and `tls` may be changed
+/// later, by [`Splunk::configure`](super::Splunk::configure).
 #[derive(Debug, Clone)]
 pub struct SplunkConfig {
     /// 0 takes a free one.
     pub port: u16,
+    /// Speaks TLS, with certificates of this authority.
+    pub tls: Option<Arc<Pki>>,
     /// The tokens that it knows.
     pub tokens: Vec<Token>,
     /// The indexes that events may name; `None`: any.
@@ -50,6 +57,7 @@ impl SplunkConfig {
     pub fn new(token: &str) -> Self {
         Self {
             port: 0,
+            tls: None,
             tokens: vec![Token { value: token.to_owned(), enabled: true }],
             indexes: None,
             max_content_length: 1_000_000,
@@ -57,6 +65,13 @@ impl SplunkConfig {
             indexers: 1,
             index_prefix: true,
         }
+    }
+
+    /// The same over TLS.
+    #[must_use]
+    pub fn tls(mut self, pki: &Arc<Pki>) -> Self {
+        self.tls = Some(Arc::clone(pki));
+        self
     }
 
     /// The same with indexer acknowledgement.

@@ -67,13 +67,13 @@ impl Splunk {
     /// # Errors
     /// When the port cannot be had.
     pub fn start(config: SplunkConfig) -> std::io::Result<Self> {
-        let port = config.port;
+        let (port, pki) = (config.port, config.tls.clone());
         let state = Arc::new(State {
             config: Mutex::new(config),
             channels: Mutex::default(),
             poison: Mutex::default(),
         });
-        let server = Server::start(port, Arc::clone(&state) as Arc<dyn Service>)?;
+        let server = Server::start(port, pki, Arc::clone(&state) as Arc<dyn Service>)?;
         Ok(Self { server, state })
     }
 

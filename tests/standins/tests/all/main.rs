@@ -12,3 +12,5 @@ mod observe;
 mod splunk;
 #[cfg(test)]
 mod splunk_acks;
+#[cfg(test)]
+mod tls;
