@@ -91,12 +91,17 @@ pub enum Filled {
     },
 }
 
+/// No destination is believed to take less than this.
+const SMALLEST: usize = 16 * 1024;
+
 /// Cuts batches off the journal, in order.
 pub struct Batcher {
     reader: Reader,
     encoder: Box<dyn Encode>,
     compress: bool,
     max_age_ms: u64,
+    /// What the destination was found to take, if it is less than it says.
+    max_bytes: usize,
     open: Option<Open>,
     scratch: Vec<u8>,
 }
@@ -150,7 +155,21 @@ impl Batcher {
         max_age_ms: u64,
     ) -> Result<Self, JournalError> {
         let reader = Reader::new(handle, from)?;
-        Ok(Self { reader, encoder, compress, max_age_ms, open: None, scratch: Vec::new() })
+        let max_bytes = encoder.limits().0;
+        Ok(Self {
+            reader,
+            encoder,
+            compress,
+            max_age_ms,
+            max_bytes,
+            open: None,
+            scratch: Vec::new(),
+        })
+    }
+
+    /// A body of so many bytes was too large: the next ones are half of it.
+    pub fn shrink(&mut self, raw_len: usize) {
+        self.max_bytes = self.max_bytes.min(raw_len / 2).max(SMALLEST);
     }
 
     /// The record that comes next: all before are in a batch, or in the open one.
@@ -171,7 +190,7 @@ impl Batcher {
     /// When the journal cannot be read.
     pub fn fill(&mut self, now: u64, flush: bool) -> Result<Filled, JournalError> {
         let [prefix, separator, suffix] = self.encoder.frame();
-        let (max_bytes, max_entries) = self.encoder.limits();
+        let (max_bytes, max_entries) = (self.max_bytes, self.encoder.limits().1);
         let how = How { now, repeated: false };
         loop {
             let (seq, behind) = {

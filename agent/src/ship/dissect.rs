@@ -5,7 +5,8 @@
 //! index, a proxy), and nothing is condemned (DESIGN.md, "Errors"). A refused
 //! range is halved; of two halves, the second is known to be the bad one when
 //! the first was taken, and what nobody has judged yet is tried again as one.
-//! So one bad record among n is found with at most log2(n) + 3 requests.
+//! So one bad record among n is found with at most log2(n) + 4 requests; it is
+//! tried alone before it is condemned.
 
 use super::answer::Refusal;
 use std::ops::Range;
@@ -30,8 +31,13 @@ pub enum Next {
 pub struct Dissection {
     /// Ranges that nobody has judged, in order.
     unknown: Vec<Range<usize>>,
-    /// A range that was refused, and why.
+    /// A range that has a bad record in it, and why: it was refused, or it is what
+    /// is left of one that was.
     bad: Option<(Range<usize>, Refusal)>,
+    /// `bad` is one record that was refused alone, not only left over.
+    alone: bool,
+    /// What is refused is too large: a part being taken says nothing of the rest.
+    by_size: bool,
     /// What [`Next::Try`] named last.
     trying: Option<Range<usize>>,
     taken: bool,
@@ -48,6 +54,8 @@ impl Dissection {
         let mut search = Self {
             unknown: Vec::new(),
             bad: None,
+            alone: len == 1,
+            by_size: false,
             trying: None,
             taken: false,
             singles: Vec::new(),
@@ -64,6 +72,32 @@ impl Dissection {
         search
     }
 
+    /// The whole batch was refused because it is too large.
+    #[must_use]
+    pub fn halving(len: usize, refusal: Refusal) -> Self {
+        let mut search = Self::new(len, refusal, None);
+        search.sized();
+        search
+    }
+
+    /// From here on parts are judged by their size: what is refused is halved,
+    /// and nothing is concluded.
+    fn sized(&mut self) {
+        self.by_size = true;
+        if let Some((range, refusal)) = self.bad.take() {
+            self.halve(range, refusal);
+        }
+    }
+
+    fn halve(&mut self, range: Range<usize>, refusal: Refusal) {
+        if range.len() <= 1 {
+            self.singles.push((range.start, refusal));
+            return;
+        }
+        let middle = range.start + range.len() / 2;
+        self.unknown.splice(0..0, [range.start..middle, middle..range.end]);
+    }
+
     /// What to do next.
     pub fn next(&mut self) -> Next {
         if let Some((range, refusal)) = self.bad.take() {
@@ -71,6 +105,10 @@ impl Dissection {
                 let middle = range.start + range.len() / 2;
                 self.bad = Some((range.clone(), refusal));
                 return self.attempt(range.start..middle);
+            }
+            if !self.alone {
+                // It is condemned for what was said of it alone.
+                return self.attempt(range);
             }
             self.singles.push((range.start, refusal));
         }
@@ -112,13 +150,23 @@ impl Dissection {
         let Some(tried) = self.trying.take() else { return };
         if let Some((range, refusal)) = self.bad.take() {
             // So it is in the other half.
+            self.alone = false;
             self.bad = Some((tried.end..range.end, refusal));
         }
     }
 
-    /// What was tried last was refused.
-    pub fn was_refused(&mut self, refusal: Refusal) {
+    /// What was tried last was refused; `too_large`: for its size.
+    pub fn was_refused(&mut self, refusal: Refusal, too_large: bool) {
         let Some(tried) = self.trying.take() else { return };
+        if too_large && !self.by_size {
+            let rest = self.bad.take().map(|(range, _)| tried.end..range.end);
+            self.by_size = true;
+            self.unknown.splice(0..0, rest.filter(|r| !r.is_empty()));
+        }
+        if self.by_size {
+            return self.halve(tried, refusal);
+        }
+        self.alone = tried.len() == 1;
         if let Some((range, _)) = self.bad.take() {
             let rest = tried.end..range.end;
             match self.unknown.first_mut() {
@@ -155,7 +203,7 @@ mod tests {
                 Next::Try(range) => {
                     requests += 1;
                     if bad.iter().any(|b| range.contains(b)) {
-                        dissection.was_refused(refusal());
+                        dissection.was_refused(refusal(), false);
                     } else {
                         taken.extend(range);
                         dissection.was_taken();
@@ -177,7 +225,7 @@ mod tests {
                 let all: BTreeSet<_> = taken.iter().copied().collect();
                 assert_eq!((taken.len(), all.len()), (999, 999), "nothing twice");
                 assert_eq!(condemned, Some(vec![bad]));
-                assert!(requests <= if named { 4 } else { 14 }, "{bad}: {requests} requests");
+                assert!(requests <= if named { 4 } else { 15 }, "{bad}: {requests} requests");
             }
         }
     }
@@ -207,6 +255,55 @@ mod tests {
                 }
                 None => assert!(taken.is_empty(), "{bad:?} of {len}: {taken:?}"),
             }
+        }
+    }
+
+    /// A refusal that was a mood of the destination condemns nobody.
+    #[test]
+    fn what_is_taken_when_it_is_tried_again_is_not_condemned() {
+        for (len, named) in [(1000, None), (7, Some(3)), (2, None)] {
+            let mut dissection = Dissection::new(len, refusal(), named);
+            let mut taken = 0;
+            let condemned = loop {
+                match dissection.next() {
+                    Next::Try(range) => {
+                        taken += range.len();
+                        dissection.was_taken();
+                    }
+                    Next::Condemned(singles) => break singles,
+                    Next::AllRefused(_) => panic!("all refused"),
+                }
+            };
+            assert_eq!((taken, condemned), (len, vec![]));
+        }
+    }
+
+    #[test]
+    fn what_is_too_large_is_halved_until_it_fits() {
+        let sizes: Vec<_> = (0..100).map(|n| if n == 40 { 5000 } else { 10 + n % 7 }).collect();
+        for switch in [false, true] {
+            let mut dissection = if switch {
+                Dissection::new(100, refusal(), None)
+            } else {
+                Dissection::halving(100, refusal())
+            };
+            let mut taken = Vec::new();
+            let condemned = loop {
+                match dissection.next() {
+                    Next::Try(range) if sizes[range.clone()].iter().sum::<usize>() > 300 => {
+                        dissection.was_refused(refusal(), true);
+                    }
+                    Next::Try(range) => {
+                        taken.extend(range);
+                        dissection.was_taken();
+                    }
+                    Next::Condemned(singles) => break singles,
+                    Next::AllRefused(_) => panic!("all refused"),
+                }
+            };
+            taken.sort_unstable();
+            assert_eq!(taken, (0..100).filter(|n| *n != 40).collect::<Vec<_>>());
+            assert_eq!(condemned.iter().map(|s| s.0).collect::<Vec<_>>(), [40]);
         }
     }
 

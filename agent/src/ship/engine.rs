@@ -214,14 +214,14 @@ impl Engine {
     }
 
     /// Works until `stop` says [`Stop::Now`], or [`Stop::WhenDone`] and nothing is left.
-    pub async fn run(mut self, mut stop: watch::Receiver<Stop>, clock: impl Fn() -> u64) -> State {
+    pub async fn run(mut self, mut stop: watch::Receiver<Stop>, clock: fn() -> u64) -> State {
         let mut leaves = self.outbox.as_ref().map(|outbox| outbox.subscribe());
         loop {
             let told = *stop.borrow();
             if told == Stop::Now {
                 break;
             }
-            match self.turn(&stop, &clock).await {
+            match self.turn(&stop, clock).await {
                 Ok(true) => continue,
                 Ok(false) if told == Stop::WhenDone && self.is_done() => break,
                 Ok(false) => {}
@@ -238,7 +238,7 @@ impl Engine {
     async fn turn(
         &mut self,
         stop: &watch::Receiver<Stop>,
-        clock: &impl Fn() -> u64,
+        clock: fn() -> u64,
     ) -> Result<bool, Trip> {
         let mut worked = false;
         while let Some(landed) = self.flying.try_join_next() {
@@ -266,7 +266,8 @@ impl Engine {
         worked |= self.settle().await?;
         worked |= self.refresh(clock()).await?;
         if self.has_room() && self.refused.is_none() {
-            worked |= self.cut(clock(), *stop.borrow() != Stop::No).await?;
+            let flush = *stop.borrow() != Stop::No;
+            worked |= self.cut(clock(), flush).await?;
         }
         worked |= self.launch();
         worked |= self.tell_checkpoint(clock()).await?;
@@ -515,7 +516,7 @@ impl Engine {
     }
 
     /// Asks which of the accepted batches are kept.
-    async fn ask_for_acks(&mut self, clock: &impl Fn() -> u64) -> Result<(), Trip> {
+    async fn ask_for_acks(&mut self, clock: fn() -> u64) -> Result<(), Trip> {
         let (shortest, longest) = self.options.times.ask;
         let waiting = self.ledger.waiting();
         let Some((_, pause)) = self.ask.take() else { return Ok(()) };
@@ -573,16 +574,28 @@ impl Engine {
     async fn take_apart(
         &mut self,
         stop: &watch::Receiver<Stop>,
-        clock: &impl Fn() -> u64,
+        clock: fn() -> u64,
     ) -> Result<(), Trip> {
         let Some((id, refusal, too_large)) = self.refused.take() else { return Ok(()) };
         let Some(slot) = self.ledger.get(id).cloned() else { return Ok(()) };
         let batch = &slot.batch;
         let named = refusal.entry.and_then(|entry| batch.record_of_entry(entry));
         if too_large {
-            tracing::warn!(sink = self.options.name, "{}: halving the batch", refusal.reason);
+            tracing::warn!(
+                sink = self.options.name,
+                "{}: batches of {} bytes are too large for the destination, smaller ones are made",
+                refusal.reason,
+                batch.raw_len
+            );
+            if let Some(batcher) = &mut self.batcher {
+                batcher.shrink(batch.raw_len);
+            }
         }
-        let mut search = Dissection::new(batch.seqs.len(), refusal, named);
+        let mut search = if too_large {
+            Dissection::halving(batch.seqs.len(), refusal)
+        } else {
+            Dissection::new(batch.seqs.len(), refusal, named)
+        };
         let mut parts: Vec<Part> = Vec::new();
         let found = loop {
             let range = match search.next() {
@@ -597,9 +610,8 @@ impl Engine {
             let piece =
                 self.with_batcher(move |b| b.again((first, last.plus(1)), &seqs, how)).await??;
             match self.deliver_now(piece.clone(), stop).await {
-                Ok(Answer::Refused(refusal) | Answer::TooLarge(refusal)) => {
-                    search.was_refused(refusal);
-                }
+                Ok(Answer::Refused(refusal)) => search.was_refused(refusal, false),
+                Ok(Answer::TooLarge(refusal)) => search.was_refused(refusal, true),
                 Ok(Answer::Accepted { ack, .. }) => {
                     parts.push(Part { range, batch: piece, stand: Some(ack) });
                     search.was_taken();
@@ -716,7 +728,7 @@ impl Engine {
                         // Both only wait.
                         tokio::select! {
                             () = tokio::time::sleep_until(until) => {}
-                            _ = stop.wait_for(|s| *s == Stop::Now) => {}
+                            () = async { drop(stop.wait_for(|s| *s == Stop::Now).await) } => {}
                         }
                     }
                 }

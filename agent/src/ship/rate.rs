@@ -41,13 +41,13 @@ impl Bucket {
         self.at = self.at.max(now);
     }
 
-    /// How long until there is something in it.
-    fn wait(&mut self, now: Duration) -> Duration {
+    /// How long until there is so much in it.
+    fn wait(&mut self, least: f64, now: Duration) -> Duration {
         self.fill(now);
-        if self.left > 0.0 {
+        if self.left >= least {
             return Duration::ZERO;
         }
-        Duration::from_secs_f64((1e-3 - self.left / self.a_second).min(3600.0))
+        Duration::from_secs_f64(((least - self.left) / self.a_second + 1e-4).min(3600.0))
     }
 }
 
@@ -61,8 +61,9 @@ impl Rate {
 
     /// How long the next request has to wait. `now` is since any fixed moment.
     pub fn wait(&mut self, now: Duration) -> Duration {
-        let each = [&mut self.bytes, &mut self.requests].into_iter().flatten();
-        each.map(|bucket| bucket.wait(now)).max().unwrap_or_default()
+        let bytes = self.bytes.as_mut().map(|bucket| bucket.wait(f64::MIN_POSITIVE, now));
+        let requests = self.requests.as_mut().map(|bucket| bucket.wait(1.0, now));
+        bytes.max(requests).unwrap_or_default()
     }
 
     /// A request of so many bytes goes out.

@@ -203,7 +203,15 @@ impl Template {
                     plain.push(c);
                 }
                 '{' => {
-                    let name: String = chars.by_ref().take_while(|c| *c != '}').collect();
+                    let mut closed = false;
+                    let inside = chars.by_ref().take_while(|c| {
+                        closed = *c == '}';
+                        !closed
+                    });
+                    let name: String = inside.collect();
+                    if !closed {
+                        return Err(UNKNOWN);
+                    }
                     let place = PLACES.iter().find(|(known, _)| *known == name).ok_or(UNKNOWN)?;
                     if !plain.is_empty() {
                         parts.push(Part::Text(std::mem::take(&mut plain)));

@@ -333,18 +333,16 @@ pub fn judge(reply: Result<Reply, HttpError>) -> Answer {
 /// Of a reply that HEC did not write, or with a code that nobody knows.
 fn by_status(reply: &Reply) -> Answer {
     let status = reply.status;
+    let refusal =
+        |reason: &str| Refusal { status, code: None, reason: reason.to_owned(), entry: None };
     match status {
         200..=299 => Answer::Retry {
             reason: format!("HTTP {status}, but not an answer of HEC: it acknowledges nothing"),
             after: reply.retry_after,
             trouble: Trouble::Pressed,
         },
-        400 => Answer::Refused(Refusal {
-            status,
-            code: None,
-            reason: "HTTP 400 without a code of HEC".to_owned(),
-            entry: None,
-        }),
+        400 => Answer::Refused(refusal("HTTP 400 without a code of HEC")),
+        413 => Answer::TooLarge(refusal("HTTP 413: too large")),
         _ => super::by_status(reply, "services/collector"),
     }
 }
