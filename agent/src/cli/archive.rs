@@ -6,7 +6,10 @@ use crate::config;
 use crate::disk::{RealDisk, SharedDisk};
 use crate::read::open::{self as opening, Filter};
 use crate::read::{Archive, verify as verifying};
-use crate::store::s3::{Checksums, CredentialSource, Endpoint, FixedCredentials, S3Options};
+use crate::store::s3::{
+    AssumeRole, Checksums, CredentialSource, Encryption, Endpoint, FixedCredentials, LockMode,
+    ObjectLock, Retention, S3Options, WriteOptions,
+};
 use crate::store::url::Location;
 use crate::store::{DirStore, Place, S3Store, Store};
 use clap::Args;
@@ -206,10 +209,11 @@ pub(super) fn sink_place(
     };
     let mut options = S3Options::new(&s3.bucket, &s3.prefix);
     options.region.clone_from(&s3.region);
-    if let Some(endpoint) = &s3.endpoint {
-        options.endpoint =
-            Some(Endpoint::parse(endpoint).map_err(|e| AssembleError::Config(e.to_string()))?);
-    }
+    let server = |url: &Option<String>| {
+        let url = url.as_deref().map(Endpoint::parse).transpose();
+        url.map_err(|e| AssembleError::Config(e.to_string()))
+    };
+    options.endpoint = server(&s3.endpoint)?;
     options.path_style = Some(s3.path_style);
     options.checksums = match s3.checksums {
         config::Checksums::WhenSupported => Checksums::WhenSupported,
@@ -218,7 +222,42 @@ pub(super) fn sink_place(
     if let Some(credentials) = &s3.credentials {
         options.credentials = CredentialSource::Fixed(fixed(credentials)?);
     }
+    options.profile.clone_from(&s3.profile);
+    if let Some(role) = &s3.assume_role {
+        options.assume_role = Some(AssumeRole {
+            role_arn: role.role_arn.clone(),
+            external_id: role.external_id.clone(),
+            session_name: role.session_name.clone().unwrap_or_else(|| "sealtail".to_owned()),
+            endpoint: server(&role.endpoint)?,
+        });
+    }
+    options.expected_owner.clone_from(&s3.expected_owner);
+    options.write = write_options(s3);
     Ok(Place::S3(Box::new(options)))
+}
+
+/// What is asked of the bucket for each object.
+fn write_options(s3: &config::S3) -> WriteOptions {
+    WriteOptions {
+        encryption: s3.encryption.as_ref().map(|encryption| match encryption {
+            config::Encryption::S3 => Encryption::S3,
+            config::Encryption::Kms { key_id, bucket_key } => {
+                Encryption::Kms { key_id: key_id.clone(), bucket_key: *bucket_key }
+            }
+        }),
+        storage_class: s3.storage_class.clone(),
+        tags: s3.tags.clone(),
+        lock: s3.object_lock.map(|lock| ObjectLock {
+            retention: lock.retention.map(|(mode, days)| Retention {
+                mode: match mode {
+                    config::LockMode::Governance => LockMode::Governance,
+                    config::LockMode::Compliance => LockMode::Compliance,
+                },
+                days,
+            }),
+            legal_hold: lock.legal_hold,
+        }),
+    }
 }
 
 fn fixed(credentials: &config::Credentials) -> Result<FixedCredentials, AssembleError> {

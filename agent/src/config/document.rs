@@ -138,7 +138,7 @@ impl RawConfig {
         let redact = self.redact.and_then(|r| r.convert(pii, check));
         let journal = self.journal.and_then(|j| j.convert(check));
         let seal = self.seal.and_then(|s| s.convert(journal.as_ref(), check));
-        let sinks = sinks::convert(self.sinks, check);
+        let sinks = sinks::convert(self.sinks, governance.as_ref(), check);
         if let (Some(journal), Some(sinks)) = (&journal, &sinks) {
             apart(journal, sinks, check);
         }

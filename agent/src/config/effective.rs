@@ -31,7 +31,7 @@ impl fmt::Display for Effective {
 }
 
 /// The order in which people expect the keys; others follow by the alphabet.
-const ORDER: [&str; 43] = [
+const ORDER: [&str; 59] = [
     "origin",
     "sources",
     "redact",
@@ -75,6 +75,22 @@ const ORDER: [&str; 43] = [
     "path_style",
     "checksums",
     "credentials",
+    "assume_role",
+    "role_arn",
+    "external_id",
+    "session_name",
+    "expected_owner",
+    "server_side_encryption",
+    "key_id",
+    "bucket_key",
+    "storage_class",
+    "tags",
+    "object_lock",
+    "mode",
+    "retain_days",
+    "legal_hold",
+    "access_key",
+    "secret_key",
 ];
 
 fn sorted(map: &Map<String, Value>) -> Vec<(&String, &Value)> {

@@ -11,8 +11,8 @@ const PLANNED: &[(&str, Option<&str>, &str)] = &[
     (
         "retention",
         None,
-        "purging and Object Lock are not available yet in this version; retention days from a \
-         governance document are carried as tags on every object",
+        "purging is not available yet in this version; retention days from a governance document \
+         are carried as tags on every object, and are the days of a sink's object_lock",
     ),
     ("sources[].since", None, "starting at a time is not available yet; use start_at"),
     ("sources[].type", Some("webhook"), "the webhook source is not available yet in this version"),

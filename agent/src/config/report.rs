@@ -7,8 +7,9 @@ use super::governance::Governance;
 use super::journal::JournalKey;
 use super::keys::{KeyState, KeyUse};
 use super::quantity::{about, spoken};
+use super::s3::{Encryption, ObjectLock};
 use super::seal::Codec;
-use super::sinks::Archive;
+use super::sinks::{Archive, S3};
 use std::fmt::Write as _;
 use std::path::Path;
 
@@ -30,6 +31,15 @@ pub fn render_check(config: &Config, env: &Env<'_>) -> String {
     }
     if let Some(governance) = &config.governance {
         section(&mut out, "Governance document", effects(governance, config));
+    }
+    for sink in &config.sinks {
+        if let Archive::S3(s3) = &sink.archive {
+            section(
+                &mut out,
+                &format!("Archive `{}` ({})", sink.name, sink.archive.url()),
+                bucket(s3),
+            );
+        }
     }
     section(&mut out, "Keys", keys(config, env));
     out
@@ -93,13 +103,84 @@ fn disk(config: &Config) -> Vec<String> {
     lines
 }
 
+/// What is asked of a bucket, in words.
+fn bucket(s3: &S3) -> Vec<String> {
+    let mut lines = vec![match (&s3.credentials, &s3.profile) {
+        (Some(_), _) => "Credentials: those given here.".to_owned(),
+        (None, Some(profile)) => format!("Credentials: of the profile {profile}."),
+        (None, None) => {
+            "Credentials: the first of environment, profile, web identity, container and instance."
+                .to_owned()
+        }
+    }];
+    if let Some(role) = &s3.assume_role {
+        let id = if role.external_id.is_some() { ", with an external id" } else { "" };
+        lines.push(format!(
+            "With them the role {} is taken on{id}, and renewed before it runs out.",
+            role.role_arn
+        ));
+    }
+    if let Some(owner) = &s3.expected_owner {
+        lines.push(format!(
+            "Every request names the account {owner}: a bucket of anybody else's is refused."
+        ));
+    }
+    lines.push(match &s3.encryption {
+        None => "Encryption at rest: as the bucket says (what is stored is sealed in any case)."
+            .to_owned(),
+        Some(Encryption::S3) => {
+            "Encryption at rest: with keys of S3's (SSE-S3), of everything.".to_owned()
+        }
+        Some(Encryption::Kms { key_id, bucket_key }) => format!(
+            "Encryption at rest: with the KMS key {} (SSE-KMS{}), of everything.",
+            key_id.as_deref().unwrap_or("of AWS for S3"),
+            if *bucket_key == Some(true) { ", through a bucket key" } else { "" }
+        ),
+    });
+    if let Some(class) = &s3.storage_class {
+        lines.push(format!(
+            "Sealed batches lie in the storage class {class}; proofs and checkpoints in the standard one."
+        ));
+        if matches!(class.as_str(), "GLACIER" | "DEEP_ARCHIVE") {
+            lines.push("What lies there has to be restored before `open` and `verify --identity` can read it.".to_owned());
+        }
+    }
+    if !s3.tags.is_empty() {
+        let tags: Vec<_> = s3.tags.iter().map(|(k, v)| format!("{k}={v}")).collect();
+        lines.push(format!("Every object carries the tags {}.", tags.join(", ")));
+    }
+    lines.push(lock(s3.object_lock));
+    lines
+}
+
+fn lock(lock: Option<ObjectLock>) -> String {
+    let Some(lock) = lock else {
+        return "Object Lock: not asked for. Who may delete in the bucket can delete evidence, unless the \
+                bucket locks by itself."
+            .to_owned();
+    };
+    let hold = if lock.legal_hold { " and until the legal hold is taken off" } else { "" };
+    let kept = match lock.retention {
+        Some((mode, days)) => format!(
+            "for {days} days from the upload on (rounded up to the next midnight UTC, mode {}){hold}",
+            mode.name()
+        ),
+        None => "until the legal hold is taken off".to_owned(),
+    };
+    format!(
+        "Object Lock: proofs and sealed batches are locked {kept}. The checkpoint and backups, which \
+         repeat what is in the proofs, are not. The start is refused where the bucket cannot lock."
+    )
+}
+
 /// What each value of the document does, in words.
 fn effects(g: &Governance, config: &Config) -> Vec<String> {
     let mut lines = Vec::new();
     if let Some(days) = g.message_storage_days {
         lines.push(format!(
-            "message_storage_days: {days}: every object carries the tag message-storage-days={days}. Object Lock \
-             is not available yet: lock the bucket itself. Audit records are never deleted by this."
+            "message_storage_days: {days}: every object carries the tag message-storage-days={days}.{} Audit \
+             records are never deleted by this.",
+            locks(days, config)
         ));
     }
     if let Some(days) = g.media_storage_days {
@@ -154,6 +235,23 @@ fn effects(g: &Governance, config: &Config) -> Vec<String> {
         });
     }
     lines
+}
+
+/// What the days of the document do to Object Lock.
+fn locks(days: u32, config: &Config) -> String {
+    let locked = config.sinks.iter().filter_map(|sink| match &sink.archive {
+        Archive::S3(s3) => s3.object_lock?.retention.map(|(_, own)| (&sink.name, own)),
+        Archive::Directory(_) => None,
+    });
+    let words = locked.map(|(name, own)| match own {
+        own if own > days && config.redact.include_payload => format!(
+            " `{name}` locks for {own} days, so message content in it cannot be deleted in time: lower \
+             retain_days, or destroy the batches' keys."
+        ),
+        own => format!(" `{name}` locks its objects for {own} days."),
+    });
+    let words: String = words.collect();
+    if words.is_empty() { " No sink has an object_lock with a mode.".to_owned() } else { words }
 }
 
 fn keys(config: &Config, env: &Env<'_>) -> Vec<String> {

@@ -1,12 +1,17 @@
 //! `sinks`: where records are delivered.
 
 use super::convert::Check;
+use super::governance::Governance;
 use super::origin::is_name_byte;
-use super::secret::{RawSecret, SecretRef};
+use super::s3::{
+    self, AssumeRole, Credentials, Encryption, ObjectLock, RawAssumeRole, RawCredentials,
+    RawEncryption, RawObjectLock,
+};
 use super::tree::Kind;
 use super::url::{self, ArchiveUrl};
 use schemars::JsonSchema;
 use serde::Deserialize;
+use std::collections::BTreeMap;
 use std::fmt;
 use std::path::PathBuf;
 
@@ -44,7 +49,7 @@ pub enum Archive {
     /// In a folder.
     Directory(PathBuf),
     /// In an S3 bucket.
-    S3(S3),
+    S3(Box<S3>),
 }
 
 impl Archive {
@@ -74,8 +79,22 @@ pub struct S3 {
     pub path_style: bool,
     /// When the client adds checksums of its own.
     pub checksums: Checksums,
-    /// Fixed credentials; otherwise the default AWS chain.
+    /// Fixed credentials; otherwise the profile or the default AWS chain.
     pub credentials: Option<Credentials>,
+    /// The profile that credentials and region come from.
+    pub profile: Option<String>,
+    /// A role to take on.
+    pub assume_role: Option<AssumeRole>,
+    /// The account that the bucket has to belong to.
+    pub expected_owner: Option<String>,
+    /// Encryption at rest by the server; otherwise as the bucket says.
+    pub encryption: Option<Encryption>,
+    /// Storage class of sealed batches; otherwise the standard one.
+    pub storage_class: Option<String>,
+    /// Tags besides those of the governance document, by name.
+    pub tags: Vec<(String, String)>,
+    /// Object Lock on what is written once.
+    pub object_lock: Option<ObjectLock>,
 }
 
 /// When the S3 client adds checksums of its own.
@@ -87,15 +106,6 @@ pub enum Checksums {
     WhenSupported,
     /// Only where the protocol demands them (Ceph).
     WhenRequired,
-}
-
-/// Fixed S3 credentials.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Credentials {
-    /// The access key id.
-    pub access_key: SecretRef,
-    /// The secret access key.
-    pub secret_key: SecretRef,
 }
 
 #[derive(Debug, Clone, Copy, Deserialize, JsonSchema)]
@@ -131,29 +141,46 @@ pub(super) struct RawSink {
     path_style: Option<bool>,
     /// When the client adds checksums of its own; Ceph needs `when_required`. S3 only.
     checksums: Option<Checksums>,
-    /// Fixed credentials; otherwise the default AWS chain. S3 only.
+    /// Fixed credentials; otherwise the profile or the default AWS chain. S3 only.
     credentials: Option<RawCredentials>,
-}
-
-/// Fixed S3 credentials.
-#[derive(Debug, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-#[schemars(inline)]
-struct RawCredentials {
-    /// Access key id.
-    #[schemars(required)]
-    access_key: Option<RawSecret>,
-    /// Secret access key.
-    #[schemars(required)]
-    secret_key: Option<RawSecret>,
+    /// The profile that credentials and region come from. S3 only.
+    profile: Option<String>,
+    /// A role that is taken on with the credentials at hand. S3 only.
+    assume_role: Option<RawAssumeRole>,
+    /// The account that the bucket has to belong to, twelve digits. S3 only.
+    #[schemars(extend("examples" = ["\"123456789012\""]))]
+    expected_owner: Option<String>,
+    /// Encryption at rest by the server; otherwise as the bucket says. S3 only.
+    server_side_encryption: Option<RawEncryption>,
+    /// Storage class of sealed batches; proofs and checkpoints stay in the standard one. S3 only.
+    #[schemars(extend("examples" = ["STANDARD_IA"]))]
+    storage_class: Option<String>,
+    /// Tags of every object, besides those of the governance document; ten together. S3 only.
+    tags: Option<BTreeMap<String, String>>,
+    /// Object Lock on what is written once: proofs and sealed batches. S3 only.
+    object_lock: Option<RawObjectLock>,
 }
 
 /// The keys that only an S3 archive has.
-const S3_ONLY: [&str; 6] =
-    ["region", "endpoint", "allow_insecure", "path_style", "checksums", "credentials"];
+const S3_ONLY: [&str; 13] = [
+    "region",
+    "endpoint",
+    "allow_insecure",
+    "path_style",
+    "checksums",
+    "credentials",
+    "profile",
+    "assume_role",
+    "expected_owner",
+    "server_side_encryption",
+    "storage_class",
+    "tags",
+    "object_lock",
+];
 
 pub(super) fn convert(
     raw: Option<Vec<Option<RawSink>>>,
+    governance: Option<&Governance>,
     check: &mut Check<'_>,
 ) -> Option<Vec<Sink>> {
     let Some(raw) = raw.filter(|sinks| !sinks.is_empty()) else {
@@ -169,7 +196,7 @@ pub(super) fn convert(
     let sinks: Vec<_> = raw
         .into_iter()
         .enumerate()
-        .map(|(n, sink)| sink?.convert(&format!("sinks[{n}]"), check))
+        .map(|(n, sink)| sink?.convert(&format!("sinks[{n}]"), governance, check))
         .collect();
     unique(&sinks, check);
     sinks.into_iter().collect()
@@ -198,7 +225,12 @@ fn unique(sinks: &[Option<Sink>], check: &mut Check<'_>) {
 }
 
 impl RawSink {
-    fn convert(self, path: &str, check: &mut Check<'_>) -> Option<Sink> {
+    fn convert(
+        self,
+        path: &str,
+        governance: Option<&Governance>,
+        check: &mut Check<'_>,
+    ) -> Option<Sink> {
         let at = |key: &str| format!("{path}.{key}");
         let name = self.name.as_deref().and_then(|n| sink_name(n, &at("name"), check));
         let url = self.url.as_deref().and_then(|u| archive_url(u, &at("url"), check));
@@ -211,12 +243,20 @@ impl RawSink {
                 }
                 Archive::Directory(folder)
             }
-            ArchiveUrl::S3 { bucket, prefix } => Archive::S3(self.s3(bucket, prefix, path, check)?),
+            ArchiveUrl::S3 { bucket, prefix } => {
+                Archive::S3(Box::new(self.s3((bucket, prefix), path, governance, check)?))
+            }
         };
         Some(Sink { name: name?, archive })
     }
 
-    fn s3(self, bucket: String, prefix: String, path: &str, check: &mut Check<'_>) -> Option<S3> {
+    fn s3(
+        self,
+        (bucket, prefix): (String, String),
+        path: &str,
+        governance: Option<&Governance>,
+        check: &mut Check<'_>,
+    ) -> Option<S3> {
         let at = |key: &str| format!("{path}.{key}");
         let insecure = self.allow_insecure.unwrap_or(false);
         if let Some(Err(wrong)) = self.endpoint.as_deref().map(|e| url::endpoint(e, insecure)) {
@@ -230,11 +270,30 @@ impl RawSink {
             let what = format!("`{}` is no region", check.shown(&at("region")));
             check.refuse(&at("region"), what, "eu-central-1");
         }
-        let credentials = match self.credentials {
-            Some(raw) => Some(raw.convert(&at("credentials"), check)?),
-            None if check.given(&at("credentials")) => return None,
-            None => None,
-        };
+        if let Some(profile) = &self.profile {
+            s3::profile(profile, &at("profile"), check);
+            if check.given(&at("credentials")) {
+                let what = "has no effect beside `credentials`";
+                check.refuse(&at("profile"), what, "keep one of the two");
+            }
+        }
+        if let Some(account) = &self.expected_owner {
+            s3::owner(account, &at("expected_owner"), check);
+        }
+        if let Some(class) = &self.storage_class {
+            let amazon = self.endpoint.is_none();
+            s3::storage_class(class, amazon, &at("storage_class"), check);
+        }
+        let tags = s3::tags(self.tags.unwrap_or_default(), &at("tags"), governance, check);
+        // All of them are judged before any is missed.
+        let credentials = self.credentials.map(|raw| raw.convert(&at("credentials"), check));
+        let assume_role =
+            self.assume_role.map(|raw| raw.convert(&at("assume_role"), insecure, check));
+        let encryption = self
+            .server_side_encryption
+            .map(|raw| raw.convert(&at("server_side_encryption"), check));
+        let object_lock =
+            self.object_lock.map(|raw| raw.convert(&at("object_lock"), governance, check));
         Some(S3 {
             bucket,
             prefix,
@@ -242,18 +301,24 @@ impl RawSink {
             endpoint: self.endpoint.map(|e| e.trim_end_matches('/').to_owned()),
             path_style: self.path_style?,
             checksums: self.checksums?,
-            credentials,
+            credentials: whole(credentials, &at("credentials"), check)?,
+            profile: self.profile,
+            assume_role: whole(assume_role, &at("assume_role"), check)?,
+            expected_owner: self.expected_owner,
+            encryption: whole(encryption, &at("server_side_encryption"), check)?,
+            storage_class: self.storage_class,
+            tags,
+            object_lock: whole(object_lock, &at("object_lock"), check)?,
         })
     }
 }
 
-impl RawCredentials {
-    fn convert(self, path: &str, check: &mut Check<'_>) -> Option<Credentials> {
-        let access_key =
-            self.access_key.and_then(|k| k.convert(&format!("{path}.access_key"), check));
-        let secret_key =
-            self.secret_key.and_then(|k| k.convert(&format!("{path}.secret_key"), check));
-        Some(Credentials { access_key: access_key?, secret_key: secret_key? })
+/// What was left out stays out; what was given and is wrong is nothing at all.
+#[expect(clippy::option_option, reason = "left out, wrong, and good are three things")]
+fn whole<T>(made: Option<Option<T>>, path: &str, check: &Check<'_>) -> Option<Option<T>> {
+    match made {
+        Some(made) => made.map(Some),
+        None => (!check.given(path)).then_some(None),
     }
 }
 

@@ -7,8 +7,8 @@
 //! rest is still judged.
 //!
 //! Only the part of JSON Schema is read that the twins make: `type`,
-//! `properties`, `required`, `items`, `enum`, `const` in `oneOf`, and our own
-//! `x-secret`.
+//! `properties`, `additionalProperties`, `required`, `items`, `enum`, `const` in
+//! `oneOf`, and our own `x-secret`.
 
 use super::error::{Problems, nearest};
 use super::planned;
@@ -89,6 +89,8 @@ impl Checker<'_> {
     fn object(&mut self, node: &Node, schema: &Value, path: &str) -> Option<Value> {
         let empty = Map::new();
         let known = schema.get("properties").and_then(Value::as_object).unwrap_or(&empty);
+        // A map whose keys are the operator's own; a closed one has `false` here.
+        let any = schema.get("additionalProperties").filter(|s| s.is_object());
         if self.is_planned_as_a_whole(node, path) {
             return None;
         }
@@ -99,7 +101,7 @@ impl Checker<'_> {
                 self.problems.add(entry.pos, inner, reason, None);
                 continue;
             }
-            let Some(schema) = known.get(&entry.key) else {
+            let Some(schema) = known.get(&entry.key).or(any) else {
                 let hint = match nearest(&entry.key, known.keys().map(String::as_str)) {
                     Some(word) => format!("did you mean `{word}`?"),
                     None => format!("known here: {}", list(known.keys().map(String::as_str))),
@@ -215,6 +217,9 @@ fn wanted(schema: &Value) -> String {
             format!("a list: [{item}]")
         }
         Some("object") if schema.get("x-secret").is_some() => "{file: /path/to/it}".into(),
+        Some("object") if schema.get("additionalProperties").is_some_and(Value::is_object) => {
+            "names and values: {name: value}".into()
+        }
         Some("object") => {
             let known = schema.get("properties").and_then(Value::as_object);
             let keys = known.map(|k| list(k.keys().map(String::as_str))).unwrap_or_default();

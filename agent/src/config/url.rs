@@ -71,6 +71,12 @@ fn s3(rest: &str) -> Result<ArchiveUrl, Wrong> {
         !matches!(part, "" | "." | "..")
             && part.bytes().all(|b| b.is_ascii_alphanumeric() || b"!_.*'()-=".contains(&b))
     };
+    if prefix.contains(['{', '}']) {
+        return wrong(
+            "has a template in its prefix, and there are none",
+            "origin, incarnation, day and hour are in every key already; ${NAME} takes a value from the environment",
+        );
+    }
     if !prefix.is_empty() && !prefix.split('/').all(safe) {
         return wrong(
             "has a prefix that is not safe in object keys",

@@ -102,3 +102,57 @@ sinks: [{name: archive, type: archive, url: file:///srv/archive}]
     );
     assert_eq!(c.sources[0].include, c.sources[1].include);
 }
+
+#[test]
+fn what_is_asked_of_a_bucket() {
+    let text = "governance: {retention_policy: {message_storage_days: 30}}
+sinks:
+  - name: archive
+    type: archive
+    url: s3://audit-logs/${HOSTNAME}/
+    profile: audit
+    assume_role:
+      role_arn: arn:aws:iam::123456789012:role/path/audit-writer
+      external_id: acme-7
+      session_name: gw-0
+      endpoint: https://sts.example:8443/
+    expected_owner: \"012345678901\"
+    server_side_encryption: {type: kms, key_id: alias/audit, bucket_key: true}
+    storage_class: STANDARD_IA
+    tags: {team: trust, \"cost.centre/eu\": \"\"}
+    object_lock: {mode: compliance, legal_hold: true}
+";
+    let c = good(text);
+    let Archive::S3(s3) = &c.sinks[0].archive else { panic!("not S3") };
+    assert_eq!(s3.prefix, "gateway-0");
+    assert_eq!(s3.profile.as_deref(), Some("audit"));
+    let role = s3.assume_role.as_ref().unwrap();
+    assert_eq!(role.role_arn, "arn:aws:iam::123456789012:role/path/audit-writer");
+    assert_eq!(role.external_id.as_deref(), Some("acme-7"));
+    assert_eq!(role.session_name.as_deref(), Some("gw-0"));
+    assert_eq!(role.endpoint.as_deref(), Some("https://sts.example:8443"));
+    assert_eq!(s3.expected_owner.as_deref(), Some("012345678901"));
+    let kms = Encryption::Kms { key_id: Some("alias/audit".into()), bucket_key: Some(true) };
+    assert_eq!(s3.encryption, Some(kms));
+    assert_eq!(s3.storage_class.as_deref(), Some("STANDARD_IA"));
+    let tags = [("cost.centre/eu", ""), ("team", "trust")];
+    assert_eq!(s3.tags, tags.map(|(k, v)| (k.to_owned(), v.to_owned())));
+    let lock = ObjectLock { retention: Some((LockMode::Compliance, 30)), legal_hold: true };
+    assert_eq!(s3.object_lock, Some(lock), "the days are the document's");
+    let again = good(&render_check(&c, &env));
+    assert_eq!((&c.sinks, c.config_hash()), (&again.sinks, again.config_hash()));
+
+    let of = |from: &str, to: &str| {
+        let c = good(&text.replace(from, to));
+        let Archive::S3(s3) = c.sinks[0].archive.clone() else { panic!("not S3") };
+        *s3
+    };
+    let lock = of("mode: compliance,", "mode: governance, retain_days: 7,").object_lock.unwrap();
+    assert_eq!(lock.retention, Some((LockMode::Governance, 7)), "its own days win");
+    let lock = of("mode: compliance, ", "").object_lock.unwrap();
+    assert_eq!(lock.retention, None, "a legal hold alone");
+    let s3 = of("{type: kms, key_id: alias/audit, bucket_key: true}", "{type: s3}");
+    assert_eq!(s3.encryption, Some(Encryption::S3));
+    let ceph = of("storage_class: STANDARD_IA", "storage_class: cold-hdd\n    endpoint: https://c");
+    assert_eq!(ceph.storage_class.as_deref(), Some("cold-hdd"), "another server has its own");
+}

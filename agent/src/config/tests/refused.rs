@@ -68,7 +68,7 @@ sinks:
 ",
             "
 c.yaml:1:1: admin: the admin port is not available yet in this version
-c.yaml:2:1: retention: purging and Object Lock are not available yet in this version; retention days from a governance document are carried as tags on every object
+c.yaml:2:1: retention: purging is not available yet in this version; retention days from a governance document are carried as tags on every object, and are the days of a sink's object_lock
 c.yaml:4:33: sources[0].since: starting at a time is not available yet; use start_at
 c.yaml:5:22: seal.recipients[0].kms: AWS KMS recipients are not available yet in this version, they are planned; use {rsa: /etc/sealtail/archive.pub.pem}
 c.yaml:7:57: sinks[0].on_full: is not available yet in this version: archive sinks always block, nothing is given up
@@ -234,4 +234,81 @@ fn nothing_that_is_thrown_at_it_panics() {
             let _ = parse(&text[..at], "c", &env);
         }
     }
+}
+
+#[test]
+fn what_a_bucket_cannot_be_asked() {
+    refused(
+        "governance: {retention_policy: {media_storage_days: 14}}
+sinks:
+  - name: a
+    type: archive
+    url: s3://audit-logs/{origin}/
+  - name: b
+    type: archive
+    url: s3://audit-logs/
+    profile: \"x]\"
+    credentials: {access_key: {env: A}, secret_key: {env: B}}
+    assume_role: {role_arn: 'arn:aws:iam::12:role/x', external_id: 'a b', endpoint: 'http://sts.example'}
+    expected_owner: \"1234\"
+    server_side_encryption: {type: s3, key_id: k}
+    storage_class: standard-ia
+    tags: {\"aws:x\": a, b: \"<\", media-storage-days: '7'}
+    object_lock: {mode: compliance}
+  - name: c
+    type: archive
+    url: s3://audit-logs/c
+    assume_role: {external_id: abc}
+    server_side_encryption: {type: kms, key_id: 'a b'}
+    tags: {a: '1', b: '', c: x, d: x, e: x, f: x, g: x, h: x, i: x, j: x}
+    object_lock: {retain_days: 3}
+  - {name: d, type: archive, url: 's3://audit-logs/d', object_lock: {legal_hold: false}}
+  - {name: e, type: archive, url: 's3://audit-logs/e', object_lock: {mode: worm, retain_days: 0}}
+  - {name: f, type: archive, url: 'file:///srv/a', tags: {a: b}}
+",
+        "
+c.yaml:5:10: sinks[0].url: has a template in its prefix, and there are none
+    origin, incarnation, day and hour are in every key already; ${NAME} takes a value from the environment
+c.yaml:9:14: sinks[1].profile: `x]` is no profile
+    its name in ~/.aws/config or ~/.aws/credentials
+c.yaml:9:14: sinks[1].profile: has no effect beside `credentials`
+    keep one of the two
+c.yaml:11:29: sinks[1].assume_role.role_arn: `arn:aws:iam::12:role/x` is no role
+    arn:aws:iam::123456789012:role/audit-writer
+c.yaml:11:68: sinks[1].assume_role.external_id: `a b` is not what STS takes
+    2 to 1224 letters, digits and _+=,.@:/-
+c.yaml:11:85: sinks[1].assume_role.endpoint: is plain http:// to another machine
+    write https://, or allow_insecure: true beside it if the way is trusted
+c.yaml:12:21: sinks[1].expected_owner: `1234` is no account
+    the twelve digits of the bucket's account, in quotes
+c.yaml:13:48: sinks[1].server_side_encryption.key_id: has no meaning for type: s3
+    delete it, or write type: kms
+c.yaml:14:20: sinks[1].storage_class: `standard-ia` is no storage class
+    did you mean `STANDARD_IA`?
+c.yaml:15:21: sinks[1].tags.aws:x: has a name that S3 does not take
+    names up to 128 and values up to 256 letters, digits, blanks and +-=._:/@, not beginning with aws:
+c.yaml:15:27: sinks[1].tags.b: has a value that S3 does not take
+    names up to 128 and values up to 256 letters, digits, blanks and +-=._:/@, not beginning with aws:
+c.yaml:15:52: sinks[1].tags.media-storage-days: is a tag that the governance document gives
+    delete it here, or change it there
+c.yaml:16:18: sinks[1].object_lock: has a mode and no days: such a lock would end at once
+    retain_days: 365, or message_storage_days in a governance document
+c.yaml:20:18: sinks[2].assume_role: `role_arn` is missing
+    role_arn: arn:aws:iam::123456789012:role/audit-writer
+c.yaml:21:49: sinks[2].server_side_encryption.key_id: `a b` is no KMS key
+    an id, arn:aws:kms:…:key/… or alias/name
+c.yaml:22:11: sinks[2].tags: 11 tags with those of the governance document
+    an object in S3 has at most ten
+c.yaml:23:32: sinks[2].object_lock.retain_days: has an effect only beside a mode
+    mode: governance, or mode: compliance
+c.yaml:24:69: sinks[3].object_lock: locks nothing
+    {mode: compliance, retain_days: 365}, or {legal_hold: true}
+c.yaml:25:76: sinks[4].object_lock.mode: `worm` is not known here
+    one of `governance` or `compliance`
+c.yaml:25:95: sinks[4].object_lock.retain_days: 0 is out of range
+    a number from 1 to 36500
+c.yaml:26:58: sinks[5].tags: has no meaning for a file:// archive
+    delete it, or write an s3:// url
+",
+    );
 }

@@ -85,3 +85,43 @@ fn a_key_beside_the_journal_is_explained() {
     let report = render_check(&good(&with("journal: {key: {generate: true}}\n")), &env);
     assert!(report.contains("not a stolen volume that holds both"), "{report}");
 }
+
+#[test]
+fn what_is_asked_of_a_bucket_is_said_in_words() {
+    let text = "governance: {retention_policy: {message_storage_days: 30}}
+redact: {include_payload: true}
+sinks:
+  - name: worm
+    type: archive
+    url: s3://audit-logs/a
+    assume_role: {role_arn: 'arn:aws:iam::123456789012:role/w', external_id: abc}
+    expected_owner: \"123456789012\"
+    server_side_encryption: {type: kms, key_id: alias/audit, bucket_key: true}
+    storage_class: GLACIER
+    tags: {team: trust}
+    object_lock: {mode: compliance, retain_days: 400}
+  - {name: plain, type: archive, url: 's3://audit-logs/b', profile: audit}
+";
+    let report = render_check(&good(text), &env);
+    for words in [
+        "# Archive `worm` (s3://audit-logs/a/)",
+        "Credentials: the first of environment, profile, web identity, container and instance.",
+        "the role arn:aws:iam::123456789012:role/w is taken on, with an external id",
+        "Every request names the account 123456789012",
+        "with the KMS key alias/audit (SSE-KMS, through a bucket key)",
+        "Sealed batches lie in the storage class GLACIER; proofs and checkpoints in the standard",
+        "has to be restored before `open`",
+        "Every object carries the tags team=trust.",
+        "locked for 400 days from the upload on (rounded up to the next midnight UTC, mode compliance)",
+        "`worm` locks for 400 days, so message content in it cannot be deleted in time",
+        "Credentials: of the profile audit.",
+        "Object Lock: not asked for.",
+    ] {
+        assert!(report.contains(words), "{words}\n{report}");
+    }
+    let report = render_check(&good(&text.replace("include_payload: true", "mask: true")), &env);
+    assert!(report.contains("`worm` locks its objects for 400 days."), "{report}");
+    let without = text.replace("object_lock: {mode: compliance, retain_days: 400}", "region: x");
+    let report = render_check(&good(&without), &env);
+    assert!(report.contains("No sink has an object_lock with a mode."), "{report}");
+}

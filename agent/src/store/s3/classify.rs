@@ -27,6 +27,8 @@ pub(super) enum Fault {
     Passing { reason: String, after: Option<Duration>, doubt: bool },
     /// Needs a person.
     Lasting { reason: String },
+    /// The credentials are good, but not for this.
+    Forbidden { reason: String },
     /// A HEAD was refused; only a GET has a body that says why.
     Unexplained { status: u16 },
 }
@@ -135,10 +137,13 @@ impl Fault {
             }
             (_, "NoSuchKey" | "NotFound") => Self::NotFound,
             (403, "") | (400, "") | (301..=308, "") => Self::Unexplained { status },
-            (403, _) | (401, _) => answer.lasting(
-                "the credentials do not allow it; give them s3:PutObject, s3:GetObject and \
-                 s3:ListBucket here, and the use of the bucket's key",
-            ),
+            (403, _) | (401, _) => Self::Forbidden {
+                reason: answer.reason(
+                    "the credentials do not allow it; docs/s3-iam-policy.json has what they need \
+                     (s3:PutObject and s3:GetObject, with what the options ask for, and the use \
+                     of the bucket's key)",
+                ),
+            },
             // Without a code: a HEAD. With another code: nothing we know of.
             (404, "") => Self::NotFound,
             (307 | 408 | 409 | 425 | 429 | 500..=599, _) => answer.passing(),
@@ -158,7 +163,9 @@ impl Fault {
             Self::Passing { reason, after, .. } => {
                 StoreError::Unavailable { doing, place: place.to_owned(), reason, after }
             }
-            Self::Lasting { reason } => StoreError::refused(doing, place, reason),
+            Self::Lasting { reason } | Self::Forbidden { reason } => {
+                StoreError::refused(doing, place, reason)
+            }
             Self::Unexplained { status } => {
                 StoreError::refused(doing, place, format!("refused without a reason ({status})"))
             }

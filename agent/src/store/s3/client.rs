@@ -3,11 +3,14 @@
 //! The SDK tries nothing again: the sink decides that, and its backoff is the
 //! only one. Stalled transfers are broken off.
 
-use super::options::{CredentialSource, S3Options, is_amazon};
+use super::options::{AssumeRole, CredentialSource, S3Options, is_amazon};
 use super::{CONNECT_TIMEOUT, Checksums, STALL};
 use aws_config::environment::region::EnvironmentVariableRegionProvider;
 use aws_config::meta::region::RegionProviderChain;
+use aws_config::profile::ProfileFileCredentialsProvider;
 use aws_config::profile::region::ProfileFileRegionProvider;
+use aws_config::provider_config::ProviderConfig;
+use aws_config::sts::AssumeRoleProvider;
 use aws_config::{BehaviorVersion, SdkConfig};
 use aws_runtime::auth::PayloadSigningOverride;
 use aws_sdk_s3::Client;
@@ -70,6 +73,9 @@ pub(super) async fn connect(
     if let Some(endpoint) = endpoint {
         builder = builder.endpoint_url(endpoint);
     }
+    if let Some(role) = &options.assume_role {
+        builder = builder.credentials_provider(assumed(role, &shared).await);
+    }
     Ok(Client::from_conf(builder.build()))
 }
 
@@ -88,14 +94,48 @@ async fn environment(options: &S3Options, http: &SharedHttpClient) -> SdkConfig 
                 .or_else(Region::new(ANY_REGION)),
         );
     }
-    match &options.credentials {
-        CredentialSource::Chain => {}
-        CredentialSource::Fixed(fixed) => loader = loader.credentials_provider(fixed.0.clone()),
-        CredentialSource::Provider(provider) => {
+    if let Some(profile) = &options.profile {
+        loader = loader.profile_name(profile);
+    }
+    match (&options.credentials, &options.profile) {
+        (CredentialSource::Chain, None) => {}
+        // One that is named beats the variables of the environment.
+        (CredentialSource::Chain, Some(profile)) => {
+            let provider = ProviderConfig::default()
+                .with_http_client(http.clone())
+                .with_region(options.region().or_else(|| Some(Region::new(ANY_REGION))));
+            let provider = ProfileFileCredentialsProvider::builder()
+                .configure(&provider)
+                .profile_name(profile)
+                .build();
+            loader = loader.credentials_provider(provider);
+        }
+        (CredentialSource::Fixed(fixed), _) => {
+            loader = loader.credentials_provider(fixed.0.clone());
+        }
+        (CredentialSource::Provider(provider), _) => {
             loader = loader.credentials_provider(provider.clone());
         }
     }
     loader.load().await
+}
+
+/// The role's credentials, had with those of the environment.
+async fn assumed(role: &AssumeRole, shared: &SdkConfig) -> AssumeRoleProvider {
+    let mut conf = shared.clone().into_builder();
+    if shared.region().is_none() {
+        conf = conf.region(Region::new(ANY_REGION));
+    }
+    if let Some(endpoint) = &role.endpoint {
+        conf = conf.endpoint_url(endpoint.as_str());
+    }
+    let mut provider = AssumeRoleProvider::builder(&role.role_arn)
+        .session_name(&role.session_name)
+        .configure(&conf.build());
+    if let Some(id) = &role.external_id {
+        provider = provider.external_id(id);
+    }
+    provider.build().await
 }
 
 fn endpoint_of_environment(shared: &SdkConfig) -> Option<String> {

@@ -267,3 +267,91 @@ async fn live_listings_are_complete_and_in_order() {
     assert_eq!(all("log-").await.len(), 1);
     assert_eq!(all("none/").await.len(), 0);
 }
+
+/// A bucket of its own, versioned and able to lock.
+async fn locked_bucket(options: &S3Options) -> String {
+    let bucket = format!("locked-{:016x}", getrandom::u64().unwrap());
+    let client = S3Store::open(options.clone()).await.unwrap().client();
+    let made = client.create_bucket().bucket(&bucket).object_lock_enabled_for_bucket(true);
+    made.send().await.unwrap();
+    bucket
+}
+
+#[tokio::test]
+async fn live_every_option_is_kept_with_the_object() {
+    use aws_sdk_s3::types::{ObjectLockLegalHoldStatus, ObjectLockMode, ServerSideEncryption};
+    let Some(mut options) = options("options") else {
+        return;
+    };
+    options.bucket = locked_bucket(&options).await;
+    options.write = WriteOptions {
+        encryption: Some(Encryption::Kms {
+            key_id: Some("alias/audit".to_owned()),
+            bucket_key: None,
+        }),
+        storage_class: Some("STANDARD_IA".to_owned()),
+        tags: vec![("team".to_owned(), "trust".to_owned())],
+        lock: Some(ObjectLock {
+            retention: Some(Retention { mode: LockMode::Compliance, days: 30 }),
+            legal_hold: true,
+        }),
+    };
+    let store = S3Store::open(options.clone()).await.unwrap();
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("entry");
+    std::fs::write(&path, b"batch").unwrap();
+    let body = Body::File { disk: Arc::new(RealDisk), path, offset: 0, len: 5 };
+    let meta =
+        ObjectMeta { tags: vec![("days".to_owned(), "30".to_owned())], ..ObjectMeta::default() };
+    let send = async || store.put_new("batch/0", &body, sha(b"batch"), &meta).await.unwrap();
+    assert_eq!(send().await, PutOutcome::Created);
+    assert_eq!(send().await, PutOutcome::Same, "a resend does not fail because of the lock");
+    store.put("checkpoint", Bytes::from_static(b"1"), &meta).await.unwrap();
+    store.put("checkpoint", Bytes::from_static(b"2"), &meta).await.unwrap();
+    assert_eq!(read(&store, "checkpoint").await, b"2", "replaced, also where versions are kept");
+
+    let head = async |key: &str| {
+        let head = store.client().head_object().bucket(&options.bucket).key(store.full(key));
+        head.send().await.unwrap()
+    };
+    let batch = head("batch/0").await;
+    assert_eq!(batch.object_lock_mode(), Some(&ObjectLockMode::Compliance));
+    assert_eq!(batch.object_lock_legal_hold_status(), Some(&ObjectLockLegalHoldStatus::On));
+    let until = batch.object_lock_retain_until_date().unwrap().secs();
+    let days = (until - SystemTime::UNIX_EPOCH.elapsed().unwrap().as_secs() as i64) / 86_400;
+    assert!((30..=31).contains(&days), "{days}");
+    assert_eq!(batch.server_side_encryption(), Some(&ServerSideEncryption::AwsKms));
+    assert!(batch.ssekms_key_id().unwrap().contains("audit"));
+    assert_eq!(
+        batch.storage_class().map(aws_sdk_s3::types::StorageClass::as_str),
+        Some("STANDARD_IA")
+    );
+    let checkpoint = head("checkpoint").await;
+    assert_eq!(checkpoint.object_lock_mode(), None);
+    assert_eq!(checkpoint.storage_class(), None);
+    assert_eq!(checkpoint.server_side_encryption(), Some(&ServerSideEncryption::AwsKms));
+    let client = store.client();
+    let tags = client.get_object_tagging().bucket(&options.bucket).key(store.full("batch/0"));
+    let mut tags: Vec<_> =
+        tags.send().await.unwrap().tag_set().iter().map(|t| t.key().to_owned()).collect();
+    tags.sort();
+    assert_eq!(tags, ["days", "team"]);
+    // The version itself cannot be deleted.
+    let version = batch.version_id().unwrap();
+    let delete = client.delete_object().bucket(&options.bucket).key(store.full("batch/0"));
+    let e = delete.version_id(version).send().await.unwrap_err();
+    assert_eq!(e.raw_response().unwrap().status().as_u16(), 403);
+}
+
+#[tokio::test]
+async fn live_a_lock_is_refused_where_the_bucket_cannot_lock() {
+    let Some(mut options) = options("nolock") else {
+        return;
+    };
+    options.write.lock = Some(ObjectLock { retention: None, legal_hold: true });
+    let store = S3Store::open(options).await.unwrap();
+    let e = put(&store, "a", b"x").await.unwrap_err();
+    assert_eq!(e.class(), Class::Halt, "{e}");
+    assert!(e.to_string().contains("ObjectLockConfiguration"), "{e}");
+    assert_eq!(store.head("a").await.unwrap(), None);
+}

@@ -15,11 +15,14 @@ mod client;
 #[cfg(test)]
 mod live_tests;
 mod options;
+#[cfg(test)]
+mod options_tests;
 mod read;
 #[cfg(test)]
 mod stub;
 #[cfg(test)]
 mod tests;
+mod write;
 
 use super::{Body, Doing, ObjectInfo, ObjectMeta, PutOutcome, StoreError, key};
 use aws_sdk_s3::Client;
@@ -34,12 +37,13 @@ use client::SignKnownHash;
 use sha2::{Digest as _, Sha256};
 use std::fmt;
 use std::sync::{Arc, PoisonError, RwLock};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 pub use options::{
-    Checksums, CredentialSource, Endpoint, EndpointError, FixedCredentials, S3Options,
+    AssumeRole, Checksums, CredentialSource, Endpoint, EndpointError, FixedCredentials, S3Options,
 };
 pub use read::{ObjectReader, Pages};
+pub use write::{Encryption, LockMode, ObjectLock, Retention, WriteOptions};
 
 /// How long a connection may take.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
@@ -220,15 +224,18 @@ impl S3Store {
             .client()
             .put_object()
             .bucket(&self.0.options.bucket)
+            .set_expected_bucket_owner(self.0.options.expected_owner.clone())
             .key(self.full(key))
             .content_length(i64::try_from(body.len()).unwrap_or(i64::MAX))
             .set_content_type(meta.content_type.clone())
-            .set_tagging(tagging(&meta.tags))
             .body(stream);
+        let write = &self.0.options.write;
+        request = write.apply(request, (body, meta, mode), SystemTime::now());
         for (name, value) in &meta.metadata {
             request = request.metadata(name, value);
         }
-        if self.checksums() {
+        // A lock cannot do without, whatever the store does with it.
+        if self.checksums() || (write.lock.is_some() && mode == Mode::New) {
             request = request.checksum_sha256(BASE64.encode(sha256));
         }
         if mode == Mode::New {
@@ -276,8 +283,12 @@ impl S3Store {
     }
 
     async fn facts(&self, doing: Doing, key: &str) -> Result<Option<ObjectInfo>, StoreError> {
-        let mut request =
-            self.client().head_object().bucket(&self.0.options.bucket).key(self.full(key));
+        let mut request = self
+            .client()
+            .head_object()
+            .bucket(&self.0.options.bucket)
+            .set_expected_bucket_owner(self.0.options.expected_owner.clone())
+            .key(self.full(key));
         if self.checksums() {
             request = request.checksum_mode(ChecksumMode::Enabled);
         }
@@ -304,7 +315,12 @@ impl S3Store {
     }
 
     async fn read(&self, doing: Doing, key: &str) -> Result<ObjectReader, StoreError> {
-        let request = self.client().get_object().bucket(&self.0.options.bucket).key(self.full(key));
+        let request = self
+            .client()
+            .get_object()
+            .bucket(&self.0.options.bucket)
+            .set_expected_bucket_owner(self.0.options.expected_owner.clone())
+            .key(self.full(key));
         match within(ANSWER_TIMEOUT, request.send()).await {
             Ok(object) => ObjectReader::new(object, doing, self.named(key)),
             Err(fault) => Err(self.settle(fault, doing, key).await),
@@ -319,6 +335,9 @@ impl S3Store {
             let reason = "the server says 404; is this the address of an S3 store?";
             return StoreError::refused(doing, &place, reason);
         }
+        if let Fault::Forbidden { reason } = &fault {
+            return StoreError::refused(doing, &place, self.forbidden(doing, reason));
+        }
         if let Fault::Expired { reason } = &fault {
             if matches!(self.0.options.credentials, CredentialSource::Fixed(_)) {
                 let reason = format!("{reason}; give new ones");
@@ -329,6 +348,21 @@ impl S3Store {
             }
         }
         fault.into_error(doing, &place)
+    }
+
+    /// What a refusal of the server's can mean here.
+    fn forbidden(&self, doing: Doing, reason: &str) -> String {
+        if doing == Doing::Compare {
+            // Not taken for ours: a copy of this journal elsewhere would look the same.
+            return format!(
+                "an object is there already, and these credentials may not read it, so nobody can \
+                 tell whether it is the same; give them s3:GetObject, at least for a while ({reason})"
+            );
+        }
+        match &self.0.options.expected_owner {
+            Some(owner) => format!("{reason}; or the bucket does not belong to account {owner}"),
+            None => reason.to_owned(),
+        }
     }
 }
 
@@ -361,24 +395,4 @@ fn checksum(text: &str) -> Option<[u8; 32]> {
 fn hex(bytes: &[u8]) -> String {
     let digit = |n: u8| char::from_digit(u32::from(n), 16).unwrap_or_default();
     bytes.iter().flat_map(|b| [digit(b >> 4), digit(b & 15)]).collect()
-}
-
-/// Tags as the header wants them: a query string.
-fn tagging(tags: &[(String, String)]) -> Option<String> {
-    let pairs: Vec<_> =
-        tags.iter().map(|(name, value)| format!("{}={}", escaped(name), escaped(value))).collect();
-    Some(pairs.join("&")).filter(|text| !text.is_empty())
-}
-
-fn escaped(text: &str) -> String {
-    let mut out = String::with_capacity(text.len());
-    for b in text.bytes() {
-        if b.is_ascii_alphanumeric() || b"-._~".contains(&b) {
-            out.push(char::from(b));
-        } else {
-            out.push('%');
-            out.push_str(&hex(&[b]).to_uppercase());
-        }
-    }
-    out
 }

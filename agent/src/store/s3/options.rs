@@ -1,5 +1,6 @@
 //! How a bucket is reached.
 
+use super::write::WriteOptions;
 use aws_sdk_s3::config::{Credentials, Region, SharedCredentialsProvider};
 use std::fmt;
 
@@ -23,6 +24,16 @@ pub struct S3Options {
     pub checksums: Checksums,
     /// Who we are.
     pub credentials: CredentialSource,
+    /// The profile that the region and, with [`CredentialSource::Chain`], the
+    /// credentials come from. `None`: as `AWS_PROFILE` says.
+    pub profile: Option<String>,
+    /// A role that is taken on with these credentials.
+    pub assume_role: Option<AssumeRole>,
+    /// The account that the bucket has to belong to (twelve digits); the server
+    /// refuses every request otherwise.
+    pub expected_owner: Option<String>,
+    /// What is asked of the bucket for each object that is written.
+    pub write: WriteOptions,
 }
 
 impl S3Options {
@@ -37,6 +48,10 @@ impl S3Options {
             path_style: None,
             checksums: Checksums::default(),
             credentials: CredentialSource::default(),
+            profile: None,
+            assume_role: None,
+            expected_owner: None,
+            write: WriteOptions::default(),
         }
     }
 
@@ -70,6 +85,20 @@ pub enum CredentialSource {
     /// Had from the program, for example by assuming a role; asked again when
     /// they have run out.
     Provider(SharedCredentialsProvider),
+}
+
+/// A role that is taken on (STS `AssumeRole`), again whenever its credentials
+/// are about to run out.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AssumeRole {
+    /// The role.
+    pub role_arn: String,
+    /// What the role's owner agreed on with us.
+    pub external_id: Option<String>,
+    /// How the session is called in the account's logs.
+    pub session_name: String,
+    /// Another STS than that of AWS. `None`: as the usual AWS environment says.
+    pub endpoint: Option<Endpoint>,
 }
 
 /// Credentials out of the configuration. Not shown by `Debug`, wiped when dropped.

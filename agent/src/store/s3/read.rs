@@ -106,6 +106,7 @@ impl Pages {
             .client()
             .list_objects_v2()
             .bucket(&self.store.0.options.bucket)
+            .set_expected_bucket_owner(self.store.0.options.expected_owner.clone())
             .prefix(format!("{root}{}", self.prefix))
             .max_keys(i32::try_from(PAGE).unwrap_or(i32::MAX))
             .set_continuation_token(self.token.clone());

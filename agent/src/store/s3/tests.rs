@@ -7,13 +7,13 @@ use crate::store::{Class, Reader};
 use aws_sdk_s3::config::{Credentials, ProvideCredentials, SharedCredentialsProvider};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-const KEY: &str = "wa/g-0/i/log/00000000000000000000.tlog-proof";
+pub(super) const KEY: &str = "wa/g-0/i/log/00000000000000000000.tlog-proof";
 
-fn sha(bytes: &[u8]) -> [u8; 32] {
+pub(super) fn sha(bytes: &[u8]) -> [u8; 32] {
     Sha256::digest(bytes).into()
 }
 
-fn options(url: &str) -> S3Options {
+pub(super) fn options(url: &str) -> S3Options {
     S3Options {
         region: Some("eu-test-1".to_owned()),
         endpoint: Some(Endpoint::parse(url).unwrap()),
@@ -37,7 +37,7 @@ fn lines(asked: &[Asked]) -> Vec<&str> {
     asked.iter().map(|a| a.line.split(' ').next().unwrap()).collect()
 }
 
-fn file(data: &[u8]) -> (tempfile::TempDir, Body) {
+pub(super) fn file(data: &[u8]) -> (tempfile::TempDir, Body) {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("entry");
     std::fs::write(&path, [b"header", data].concat()).unwrap();
