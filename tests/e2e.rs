@@ -12,6 +12,8 @@ mod bad_input;
 mod continuity;
 #[path = "e2e/crash.rs"]
 mod crash;
+#[path = "e2e/feeds.rs"]
+mod feeds;
 #[path = "e2e/leak.rs"]
 mod leak;
 #[path = "e2e/lifecycle.rs"]

@@ -78,7 +78,7 @@ fn a_changed_origin_waits_for_a_sink_that_never_sent_anything() {
 fn a_changed_origin_waits_for_the_second_of_two_sinks() {
     let mut sandbox = Sandbox::directory();
     sandbox.settings.more_sinks =
-        "\n  - {name: second, type: archive, url: 'file://{root}/second'}\n";
+        "\n  - {name: second, type: archive, url: 'file://{root}/second'}\n".to_owned();
     block(&sandbox, "second");
     write(&sandbox, 1, 3);
     refused(&sandbox.once(), &["failed to ship to second"]);
@@ -174,7 +174,7 @@ fn a_second_archive_that_comes_later_has_a_log_of_its_own() {
     write(&sandbox, 1, 2);
     fine(&sandbox.once());
     sandbox.settings.more_sinks =
-        "\n  - {name: second, type: archive, url: 'file://{root}/second'}\n";
+        "\n  - {name: second, type: archive, url: 'file://{root}/second'}\n".to_owned();
     write(&sandbox, 3, 4);
     fine(&sandbox.once());
     holds(&sandbox, 4);

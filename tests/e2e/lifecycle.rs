@@ -132,7 +132,7 @@ fn a_changed_origin_begins_a_new_log_that_goes_on_where_the_old_one_ended() {
 fn one_sink_that_halts_keeps_no_other_from_its_rest() {
     let mut sandbox = Sandbox::directory();
     sandbox.settings.more_sinks =
-        "\n  - {name: second, type: archive, url: 'file://{root}/second'}\n";
+        "\n  - {name: second, type: archive, url: 'file://{root}/second'}\n".to_owned();
     std::fs::write(sandbox.path("second"), "a file is in the way").unwrap();
     let log = sandbox.path("logs/gateway-json.log");
     let expected = crash_log(500, 3, &mut std::fs::File::create(&log).unwrap()).unwrap();

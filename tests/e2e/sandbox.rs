@@ -74,7 +74,9 @@ pub(crate) struct Settings {
     pub(crate) log_level: &'static str,
     pub(crate) journal_max: &'static str,
     /// YAML of further sinks; `{root}` is the sandbox.
-    pub(crate) more_sinks: &'static str,
+    pub(crate) more_sinks: String,
+    /// Whether there is the archive of the destination.
+    pub(crate) has_archive: bool,
     /// Runs the program as this user and group.
     pub(crate) user: Option<u32>,
 }
@@ -95,7 +97,8 @@ impl Sandbox {
                 batch_records: 1_000_000,
                 log_level: "info",
                 journal_max: "256MiB",
-                more_sinks: "",
+                more_sinks: String::new(),
+                has_archive: true,
                 user: None,
             },
         };
@@ -143,7 +146,7 @@ impl Sandbox {
                recipients: [{{rsa: '{root}/keys/archive.pub.pem'}}]\n  \
                batch: {{max_records: {}, max_age: 1s}}\n\
              log: {{level: {}, format: json}}\n\
-             sinks:\n  - name: archive\n    type: archive\n",
+             sinks:\n",
             s.origin,
             s.include,
             s.profile,
@@ -152,7 +155,11 @@ impl Sandbox {
             s.batch_records,
             s.log_level
         );
+        if s.has_archive {
+            text.push_str("  - name: archive\n    type: archive\n");
+        }
         match &self.destination {
+            _ if !s.has_archive => {}
             Destination::Directory => writeln!(text, "    url: 'file://{root}/{}'", s.folder).unwrap(),
             Destination::S3(s3) => writeln!(
                 text,

@@ -64,7 +64,7 @@ fn status(file: &ConfigFile) -> Outcome {
             Next::Leaf(leaf) => format!("next leaf {leaf}"),
             Next::Record(record) => format!("next record {record}"),
         };
-        let known = config.sinks.iter().any(|s| s.name.as_str() == name);
+        let known = is_configured(&config, &name);
         let note = if known {
             ""
         } else {
@@ -87,6 +87,11 @@ fn present(disk: &SharedDisk, config: &Config) -> Result<(Incarnation, PathBuf),
     })?;
     let base = id.base(path);
     Ok((id, base))
+}
+
+fn is_configured(config: &Config, name: &str) -> bool {
+    let archives = config.sinks.iter().map(|s| &s.name);
+    archives.chain(config.feeds.iter().map(|f| &f.name)).any(|known| known.as_str() == name)
 }
 
 fn repair_journal(file: &ConfigFile) -> Outcome {
@@ -154,6 +159,11 @@ pub(super) fn forget_sink(arguments: &ForgetArguments) -> Outcome {
                 "{name} is still in the configuration, with the same place: remove it there first"
             )));
         }
+    }
+    if config.feeds.iter().any(|feed| feed.name.as_str() == name) {
+        return Err(Failure::Usage(format!(
+            "{name} is still in the configuration: remove it there first"
+        )));
     }
     if cursors.forget(name).map_err(Failure::failed)? {
         tell(&format!(

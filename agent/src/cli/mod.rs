@@ -6,6 +6,8 @@
 
 mod archive;
 mod assemble;
+mod connect;
+mod dead;
 mod journal;
 mod keygen;
 mod log;
@@ -32,7 +34,7 @@ enum Command {
     /// Run the agent.
     Run(run::Arguments),
     /// Validate a configuration and print what it means.
-    Check(ConfigFile),
+    Check(CheckArguments),
     /// Make all keys in a directory; never overwrites.
     Keygen(keygen::Arguments),
     /// Check an archive: one verdict a line.
@@ -42,6 +44,9 @@ enum Command {
     /// Look after the journal.
     #[command(subcommand)]
     Journal(journal::Command),
+    /// Look after the records that a destination refused.
+    #[command(subcommand, name = "dead-letter")]
+    DeadLetter(dead::Command),
     /// Let go of a sink that is no longer in the configuration.
     ForgetSink(journal::ForgetArguments),
     /// Print the JSON Schema of the configuration.
@@ -56,6 +61,15 @@ struct ConfigFile {
     /// The configuration file (YAML or JSON).
     #[arg(short, long, value_name = "FILE", default_value = "/etc/sealtail/sealtail.yaml")]
     config: PathBuf,
+}
+
+#[derive(Debug, Args)]
+struct CheckArguments {
+    #[command(flatten)]
+    file: ConfigFile,
+    /// Try each destination: reached, authorised, clock skew, limits. Nothing is sent that is kept.
+    #[arg(long)]
+    connect: bool,
 }
 
 /// How a command can fail.
@@ -84,7 +98,8 @@ type Outcome = Result<ExitCode, Failure>;
 pub fn run(cli: Cli) -> ExitCode {
     let outcome = match cli.command {
         Command::Run(arguments) => run::run(&arguments),
-        Command::Check(file) => check(&file),
+        Command::Check(arguments) => check(&arguments),
+        Command::DeadLetter(command) => dead::dead_letter(&command),
         Command::Keygen(arguments) => keygen::keygen(&arguments),
         Command::Verify(arguments) => archive::verify(&arguments),
         Command::Open(arguments) => archive::open(arguments),
@@ -106,8 +121,11 @@ pub fn run(cli: Cli) -> ExitCode {
     }
 }
 
-fn check(file: &ConfigFile) -> Outcome {
-    let config = load(file)?;
+fn check(arguments: &CheckArguments) -> Outcome {
+    let config = load(&arguments.file)?;
+    if arguments.connect {
+        return connect::connect(&config);
+    }
     print(&config::render_check(&config, &environment))
 }
 

@@ -4,6 +4,7 @@ use super::convert::Check;
 use super::effective::Effective;
 use super::env::{self, Env};
 use super::error::{ConfigErrors, Problems};
+use super::feeds::Feed;
 use super::governance::{self, Governance, RawGovernance};
 use super::journal::{Journal, RawJournal};
 use super::limits::{Limits, RawLimits};
@@ -12,7 +13,7 @@ use super::merge;
 use super::origin::{self, Origin};
 use super::redact::{RawRedact, Redact};
 use super::seal::{RawSeal, Seal};
-use super::sinks::{self, Archive, RawSink, Sink};
+use super::sinks::{self, Archive, RawSink, Sink, Sinks};
 use super::sources::{self, FileSource, RawSource};
 use super::tree::{self, Source};
 use super::{schema, structure};
@@ -36,8 +37,10 @@ pub struct Config {
     pub journal: Journal,
     /// How they are sealed.
     pub seal: Seal,
-    /// Where they go; at least one.
+    /// The archives that they go to; at least one of these and the feeds.
     pub sinks: Vec<Sink>,
+    /// Splunk and Datadog.
+    pub feeds: Vec<Feed>,
     /// How the memory is dealt out.
     pub limits: Limits,
     /// The agent's own log.
@@ -140,18 +143,20 @@ impl RawConfig {
         let seal = self.seal.and_then(|s| s.convert(journal.as_ref(), check));
         let sinks = sinks::convert(self.sinks, governance.as_ref(), check);
         if let (Some(journal), Some(sinks)) = (&journal, &sinks) {
-            apart(journal, sinks, check);
+            apart(journal, &sinks.archives, check);
         }
         let codec = seal.as_ref().map(|s| s.codec);
-        let count = sinks.as_ref().map_or(1, Vec::len);
-        let limits = self.limits.and_then(|l| l.convert(sources.as_deref(), codec, count, check));
+        let limits =
+            self.limits.and_then(|l| l.convert(sources.as_deref(), codec, sinks.as_ref(), check));
+        let Sinks { archives, feeds } = sinks?;
         Some(Config {
             origin: origin?,
             sources: sources?,
             redact: redact?,
             journal: journal?,
             seal: seal?,
-            sinks: sinks?,
+            sinks: archives,
+            feeds,
             limits: limits?,
             log: self.log?.convert()?,
             governance,
@@ -162,7 +167,8 @@ impl RawConfig {
 
 /// The archive is not in the journal's folder, nor the other way round.
 fn apart(journal: &Journal, sinks: &[Sink], check: &mut Check<'_>) {
-    for (n, sink) in sinks.iter().enumerate() {
+    for sink in sinks {
+        let n = sink.index;
         if let Archive::Directory(folder) = &sink.archive
             && (folder.starts_with(&journal.path) || journal.path.starts_with(folder))
         {

@@ -2,6 +2,7 @@
 
 use super::document::Config;
 use super::env::Env;
+use super::feeds::FeedTo;
 use super::journal::JournalKey;
 use super::seal::Recipient;
 use super::secret::{SecretError, SecretRef};
@@ -78,7 +79,8 @@ impl Config {
                 Recipient::Aes { key, .. } => (path + ".aes", key.clone(), KeyKind::Secret),
             });
         }
-        for (n, sink) in self.sinks.iter().enumerate() {
+        for sink in &self.sinks {
+            let n = sink.index;
             if let Archive::S3(s3) = &sink.archive
                 && let Some(credentials) = &s3.credentials
             {
@@ -87,6 +89,18 @@ impl Config {
                 wanted.push((format!("{path}.access_key"), access.clone(), KeyKind::Credential));
                 wanted.push((format!("{path}.secret_key"), secret.clone(), KeyKind::Credential));
             }
+        }
+        for feed in &self.feeds {
+            let key = match feed.to {
+                FeedTo::Splunk { .. } => "token",
+                FeedTo::Datadog { .. } => "api_key",
+            };
+            let path = format!("sinks[{}].{key}", feed.index);
+            wanted.push((path, feed.secret.clone(), KeyKind::Credential));
+        }
+        if self.sinks.is_empty() {
+            // Nothing is sealed where there is no archive.
+            wanted.retain(|(path, _, _)| !path.starts_with("seal."));
         }
         let made = matches!(self.journal.key, JournalKey::Beside(_));
         wanted

@@ -27,12 +27,10 @@ const PLANNED: &[(&str, Option<&str>, &str)] = &[
         "AWS KMS recipients are not available yet in this version, they are planned; use {rsa: \
          /etc/sealtail/archive.pub.pem}",
     ),
-    ("sinks[].type", Some("splunk_hec"), "the Splunk sink is not available yet in this version"),
-    ("sinks[].type", Some("datadog"), "the Datadog sink is not available yet in this version"),
     (
         "sinks[].on_full",
         None,
-        "is not available yet in this version: archive sinks always block, nothing is given up",
+        "is not available yet in this version: every sink blocks, nothing is given up",
     ),
     ("each", None, "stands in the built-in defaults only; set the value in each entry of the list"),
 ];

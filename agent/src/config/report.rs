@@ -41,6 +41,9 @@ pub fn render_check(config: &Config, env: &Env<'_>) -> String {
             );
         }
     }
+    if !config.feeds.is_empty() {
+        section(&mut out, "Splunk and Datadog", feeds(config));
+    }
     section(&mut out, "Keys", keys(config, env));
     out
 }
@@ -65,6 +68,7 @@ fn memory(config: &Config) -> Vec<String> {
         format!("{} for the journal block that is being filled,", about(l.journal_block)),
         format!("{} to compress and seal (batches are streamed to disk, not held),", about(l.seal)),
         format!("{} to upload (objects are streamed from disk),", about(l.upload)),
+        format!("{} for batches of events (Splunk, Datadog),", about(l.feeds)),
         format!("{} to spare.", about(l.spare())),
     ]
 }
@@ -83,6 +87,10 @@ fn disk(config: &Config) -> Vec<String> {
             journal.outbox_bytes()
         ),
         "When it is full, reading stops; the log files themselves are the queue then.".into(),
+        format!(
+            "Records that a destination refused: at most {} (limits.dead_letters).",
+            config.limits.dead_letters
+        ),
     ];
     for sink in &config.sinks {
         if let Archive::Directory(folder) = &sink.archive {
@@ -171,6 +179,50 @@ fn lock(lock: Option<ObjectLock>) -> String {
         "Object Lock: proofs and sealed batches are locked {kept}. The checkpoint and backups, which \
          repeat what is in the proofs, are not. The start is refused where the bucket cannot lock."
     )
+}
+
+/// What goes to the sinks that follow the journal, in words.
+fn feeds(config: &Config) -> Vec<String> {
+    let mut lines = Vec::new();
+    for feed in &config.feeds {
+        let b = &feed.batch;
+        lines.push(format!(
+            "{}: {}, batches of at most {} bytes, {} events or {}, {} requests under way at most.",
+            feed.name,
+            feed.place(),
+            b.max_bytes,
+            b.max_events,
+            spoken(b.max_age),
+            feed.max_in_flight
+        ));
+        let w = &feed.wanted;
+        if !w.events.is_empty() {
+            lines.push(format!("{}: only the events {}.", feed.name, w.events.join(", ")));
+        }
+        if !w.fields.is_empty() {
+            let fields = w.fields.join(", ");
+            lines.push(format!(
+                "{}: only the fields {fields}, the numbers, event and time.",
+                feed.name
+            ));
+        }
+        if feed.max_in_flight > 1 {
+            lines.push(format!(
+                "{}: events can arrive in another order than the journal's; each has its number (seq).",
+                feed.name
+            ));
+        }
+    }
+    if config.sinks.is_empty() {
+        lines.push(
+            "There is no archive: nothing is sealed, and nothing can be verified later.".into(),
+        );
+    }
+    lines.push(
+        "While one of them is away the journal keeps its records; when the journal is full, reading stops for all."
+            .into(),
+    );
+    lines
 }
 
 /// What each value of the document does, in words.

@@ -1,12 +1,18 @@
 //! `sinks`: where records are delivered.
 
 use super::convert::Check;
+use super::feeds::{
+    Feed, RawAcknowledgements, RawBatch as RawFeedBatch, RawCompression, RawFeed, RawLevel,
+    RawRate, RawTls,
+};
 use super::governance::Governance;
 use super::origin::is_name_byte;
+use super::quantity::RawDuration;
 use super::s3::{
     self, AssumeRole, Credentials, Encryption, ObjectLock, RawAssumeRole, RawCredentials,
     RawEncryption, RawObjectLock,
 };
+use super::secret::RawSecret;
 use super::tree::Kind;
 use super::url::{self, ArchiveUrl};
 use schemars::JsonSchema;
@@ -20,6 +26,8 @@ use std::path::PathBuf;
 pub struct Sink {
     /// Its name; no other sink has it.
     pub name: SinkName,
+    /// Its place in the list of sinks.
+    pub index: usize,
     /// The archive that it uploads to.
     pub archive: Archive,
 }
@@ -108,12 +116,16 @@ pub enum Checksums {
     WhenRequired,
 }
 
-#[derive(Debug, Clone, Copy, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 #[schemars(inline)]
 enum Type {
     /// Sealed batches in S3 or in a folder.
     Archive,
+    /// Events to Splunk's HTTP Event Collector.
+    SplunkHec,
+    /// Log entries to Datadog.
+    Datadog,
 }
 
 /// One destination.
@@ -127,15 +139,16 @@ pub(super) struct RawSink {
     /// What kind of destination this is.
     #[schemars(required)]
     r#type: Option<Type>,
-    /// `s3://bucket/prefix/`, or `file:///folder` (absolute).
-    #[schemars(required, extend("examples" = ["s3://audit-logs/whatsapp/"]))]
+    /// Archive: `s3://bucket/prefix/`, or `file:///folder` (absolute). Splunk: the base of
+    /// HEC, `https://splunk.example:8088`. Datadog: a base that beats `site`.
+    #[schemars(extend("examples" = ["s3://audit-logs/whatsapp/"]))]
     url: Option<String>,
     /// Region of the bucket; otherwise from the usual AWS environment. S3 only.
     region: Option<String>,
     /// Another server than AWS: `https://host:port`. S3 only.
     #[schemars(extend("examples" = ["https://ceph.example:8080"]))]
     endpoint: Option<String>,
-    /// Allows an `http://` endpoint that is not on this machine. S3 only.
+    /// Allows an `http://` endpoint that is not on this machine.
     allow_insecure: Option<bool>,
     /// Whether the bucket stands in the path instead of the host's name. S3 only.
     path_style: Option<bool>,
@@ -159,6 +172,103 @@ pub(super) struct RawSink {
     tags: Option<BTreeMap<String, String>>,
     /// Object Lock on what is written once: proofs and sealed batches. S3 only.
     object_lock: Option<RawObjectLock>,
+    /// The HEC token. Splunk only.
+    token: Option<RawSecret>,
+    /// The index of each event; `{origin}`, `{event}`, `{level}`, `{path}` are filled in. Splunk only.
+    #[schemars(extend("examples" = ["wa-{event}"]))]
+    index: Option<String>,
+    /// The source, as `index`. Splunk only.
+    source: Option<String>,
+    /// The sourcetype, as `index`. Splunk only.
+    sourcetype: Option<String>,
+    /// The host, as `index`. Splunk only.
+    host: Option<String>,
+    /// Whether the indexers are asked if they keep what they took. Splunk only.
+    acknowledgements: Option<RawAcknowledgements>,
+    /// After so long without an acknowledgement a batch is sent again, marked. Splunk only.
+    ack_timeout: Option<RawDuration>,
+    /// The site: datadoghq.com, datadoghq.eu, us3.datadoghq.com … Datadog only.
+    #[schemars(extend("examples" = ["datadoghq.eu"]))]
+    site: Option<String>,
+    /// The API key. Datadog only.
+    api_key: Option<RawSecret>,
+    /// The service; `{origin}`, `{event}`, `{level}`, `{path}` are filled in. Datadog only.
+    service: Option<String>,
+    /// The host name, as `service`. Datadog only.
+    hostname: Option<String>,
+    /// The source that Datadog picks its pipeline by, as `service`. Datadog only.
+    ddsource: Option<String>,
+    /// Tags of every entry, `name:value`. Datadog only.
+    ddtags: Option<Vec<Option<String>>>,
+    /// Trust and identity in TLS. Splunk and Datadog.
+    tls: Option<RawTls>,
+    /// A proxy, `http://host:port`; otherwise as the environment says. Splunk and Datadog.
+    proxy: Option<String>,
+    /// How long a whole request may take. Splunk and Datadog.
+    timeout: Option<RawDuration>,
+    /// How long a connection may take to stand. Splunk and Datadog.
+    connect_timeout: Option<RawDuration>,
+    /// When a batch of events is cut. Splunk and Datadog.
+    batch: Option<RawFeedBatch>,
+    /// The most requests under way; with 1 events arrive in the journal's order. Splunk and Datadog.
+    max_in_flight: Option<u64>,
+    /// The operator's limits, a second. Splunk and Datadog.
+    rate_limit: Option<RawRate>,
+    /// How bodies are compressed. Splunk and Datadog.
+    compression: Option<RawCompression>,
+    /// Only these events. Splunk and Datadog; an archive has everything.
+    events: Option<Vec<Option<String>>>,
+    /// Only lines of this level or above. Splunk and Datadog; an archive has everything.
+    min_level: Option<RawLevel>,
+    /// Only these fields, besides the numbers, `event` and `time`. Splunk and Datadog.
+    fields: Option<Vec<Option<String>>>,
+}
+
+/// The keys that only a Splunk sink has, that only a Datadog sink has, and that
+/// both have.
+const SPLUNK_ONLY: [&str; 7] =
+    ["token", "index", "source", "sourcetype", "host", "acknowledgements", "ack_timeout"];
+const DATADOG_ONLY: [&str; 6] = ["site", "api_key", "service", "hostname", "ddsource", "ddtags"];
+const FEED_ONLY: [&str; 11] = [
+    "tls",
+    "proxy",
+    "timeout",
+    "connect_timeout",
+    "batch",
+    "max_in_flight",
+    "rate_limit",
+    "compression",
+    "events",
+    "min_level",
+    "fields",
+];
+
+/// All sinks of a configuration.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub(super) struct Sinks {
+    pub(super) archives: Vec<Sink>,
+    pub(super) feeds: Vec<Feed>,
+}
+
+enum Made {
+    Archive(Sink),
+    Feed(Box<Feed>),
+}
+
+impl Made {
+    fn name(&self) -> &SinkName {
+        match self {
+            Self::Archive(sink) => &sink.name,
+            Self::Feed(feed) => &feed.name,
+        }
+    }
+
+    fn place(&self) -> String {
+        match self {
+            Self::Archive(sink) => format!("{:?}", sink.archive),
+            Self::Feed(feed) => feed.place(),
+        }
+    }
 }
 
 /// The keys that only an S3 archive has.
@@ -182,7 +292,7 @@ pub(super) fn convert(
     raw: Option<Vec<Option<RawSink>>>,
     governance: Option<&Governance>,
     check: &mut Check<'_>,
-) -> Option<Vec<Sink>> {
+) -> Option<Sinks> {
     let Some(raw) = raw.filter(|sinks| !sinks.is_empty()) else {
         // A destination in the governance document was judged there.
         let named = check.given("governance.compliance_logging.destination");
@@ -193,30 +303,35 @@ pub(super) fn convert(
         }
         return None;
     };
-    let sinks: Vec<_> = raw
-        .into_iter()
-        .enumerate()
-        .map(|(n, sink)| sink?.convert(&format!("sinks[{n}]"), governance, check))
-        .collect();
+    let sinks: Vec<_> =
+        raw.into_iter().enumerate().map(|(n, sink)| sink?.convert(n, governance, check)).collect();
     unique(&sinks, check);
-    sinks.into_iter().collect()
+    let mut all = Sinks::default();
+    for sink in sinks.into_iter().collect::<Option<Vec<_>>>()? {
+        match sink {
+            Made::Archive(sink) => all.archives.push(sink),
+            Made::Feed(feed) => all.feeds.push(*feed),
+        }
+    }
+    Some(all)
 }
 
 /// No two sinks share a name (cursors) or a destination (claims).
-fn unique(sinks: &[Option<Sink>], check: &mut Check<'_>) {
+fn unique(sinks: &[Option<Made>], check: &mut Check<'_>) {
     for (n, sink) in sinks.iter().enumerate() {
         let Some(sink) = sink else { continue };
         for (m, other) in sinks.iter().enumerate().take(n) {
             let Some(other) = other else { continue };
-            if sink.name == other.name {
-                let what = format!("`{}` is the name of sinks[{m}] already", sink.name);
+            if sink.name() == other.name() {
+                let what = format!("`{}` is the name of sinks[{m}] already", sink.name());
                 check.refuse(
                     &format!("sinks[{n}].name"),
                     what,
                     "its progress is kept under it: take another",
                 );
             }
-            if sink.archive == other.archive {
+            let archives = matches!((sink, other), (Made::Archive(_), Made::Archive(_)));
+            if archives && sink.place() == other.place() {
                 let what = format!("sinks[{m}] delivers to the same place");
                 check.refuse(&format!("sinks[{n}].url"), what, "delete one of the two");
             }
@@ -227,14 +342,42 @@ fn unique(sinks: &[Option<Sink>], check: &mut Check<'_>) {
 impl RawSink {
     fn convert(
         self,
-        path: &str,
+        index: usize,
         governance: Option<&Governance>,
         check: &mut Check<'_>,
-    ) -> Option<Sink> {
+    ) -> Option<Made> {
+        let path = &format!("sinks[{index}]");
         let at = |key: &str| format!("{path}.{key}");
         let name = self.name.as_deref().and_then(|n| sink_name(n, &at("name"), check));
+        let kind = self.r#type?;
+        let strangers: &[&[&str]] = match kind {
+            Type::Archive => &[&SPLUNK_ONLY, &DATADOG_ONLY, &FEED_ONLY],
+            Type::SplunkHec => &[&S3_ONLY, &DATADOG_ONLY],
+            Type::Datadog => &[&S3_ONLY, &SPLUNK_ONLY],
+        };
+        let word = check.shown(&at("type"));
+        for key in strangers.concat() {
+            // Where it goes is every sink's own affair.
+            if key != "allow_insecure" && check.given(&at(key)) {
+                let what = format!("has no meaning for a sink of type {word}");
+                let hint = match (kind, key) {
+                    (Type::Archive, "events" | "min_level" | "fields") => {
+                        "delete it: an archive has everything, or it would prove nothing"
+                    }
+                    _ => "delete it",
+                };
+                check.refuse(&at(key), what, hint);
+            }
+        }
+        if kind != Type::Archive {
+            let is_splunk = kind == Type::SplunkHec;
+            let feed = self.feed().convert((name, index), is_splunk, path, check)?;
+            return Some(Made::Feed(Box::new(feed)));
+        }
+        if self.url.is_none() && !check.given(&at("url")) {
+            check.refuse(&at("url"), "is missing", "s3://bucket/prefix/ or file:///folder");
+        }
         let url = self.url.as_deref().and_then(|u| archive_url(u, &at("url"), check));
-        let Type::Archive = self.r#type?;
         let archive = match url? {
             ArchiveUrl::Directory(folder) => {
                 for key in S3_ONLY.iter().filter(|k| check.given(&at(k))).collect::<Vec<_>>() {
@@ -247,7 +390,39 @@ impl RawSink {
                 Archive::S3(Box::new(self.s3((bucket, prefix), path, governance, check)?))
             }
         };
-        Some(Sink { name: name?, archive })
+        Some(Made::Archive(Sink { name: name?, index, archive }))
+    }
+
+    /// What of it is for Splunk and Datadog.
+    fn feed(self) -> RawFeed {
+        RawFeed {
+            url: self.url,
+            allow_insecure: self.allow_insecure.unwrap_or(false),
+            token: self.token,
+            api_key: self.api_key,
+            site: self.site,
+            index: self.index,
+            source: self.source,
+            sourcetype: self.sourcetype,
+            host: self.host,
+            acknowledgements: self.acknowledgements,
+            ack_timeout: self.ack_timeout,
+            service: self.service,
+            hostname: self.hostname,
+            ddsource: self.ddsource,
+            ddtags: self.ddtags,
+            tls: self.tls,
+            proxy: self.proxy,
+            timeout: self.timeout,
+            connect_timeout: self.connect_timeout,
+            batch: self.batch,
+            max_in_flight: self.max_in_flight,
+            rate_limit: self.rate_limit,
+            compression: self.compression,
+            events: self.events,
+            min_level: self.min_level,
+            fields: self.fields,
+        }
     }
 
     fn s3(

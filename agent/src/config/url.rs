@@ -29,12 +29,14 @@ impl ArchiveUrl {
         match text.split_once("://") {
             Some(("s3", rest)) => s3(rest),
             Some(("file", rest)) => directory(rest),
-            Some(("splunk+https" | "splunk", _)) => {
-                wrong("the Splunk sink is not available yet in this version", EXAMPLES)
-            }
-            Some(("datadog", _)) => {
-                wrong("the Datadog sink is not available yet in this version", EXAMPLES)
-            }
+            Some(("splunk+https" | "splunk", _)) => wrong(
+                "a Splunk sink needs a token",
+                "write it under sinks: {type: splunk_hec, url: https://…, token: {file: …}}",
+            ),
+            Some(("datadog", _)) => wrong(
+                "a Datadog sink needs a key",
+                "write it under sinks: {type: datadog, site: …, api_key: {file: …}}",
+            ),
             Some(("http" | "https", _)) => wrong(
                 "is no URL of an archive",
                 "a server that speaks S3 is named by `endpoint`, the bucket by url: s3://bucket/prefix/",

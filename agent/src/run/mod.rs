@@ -3,7 +3,8 @@
 //! ```text
 //! hot      thread   tail → … → journal            ends when told to drain and drained
 //! sealer   thread   journal → outbox              ends when hot has ended and all is sealed
-//! sink     task     outbox → archive, one a sink  ends when the sealer has ended and all is sent
+//! sink     task     outbox → archive, or journal → Splunk, Datadog; one a sink
+//!                   ends when the sealer has ended and all is sent
 //! signals  task     first: drain; second: exit now
 //! progress task     a bar on a terminal, systemd's watchdog
 //! ```
@@ -18,6 +19,7 @@ mod summary;
 use crate::pipeline::Pipeline;
 use crate::sealer::Sealer;
 use crate::sealer::outbox::Outbox;
+use crate::ship::engine::Engine;
 use crate::sink::archive::ArchiveSink;
 use crate::sink::{Counters, State as SinkState, Stop};
 use std::sync::Arc;
@@ -43,12 +45,14 @@ pub struct Mode {
 pub struct Parts {
     /// The hot path.
     pub pipeline: Pipeline,
-    /// The sealer.
-    pub sealer: Sealer,
+    /// The sealer, when there is an archive.
+    pub sealer: Option<Sealer>,
     /// The outbox between sealer and sinks.
     pub outbox: Arc<Outbox>,
     /// Where the archive goes.
     pub sinks: Vec<ArchiveSink>,
+    /// Splunk and Datadog.
+    pub engines: Vec<Engine>,
 }
 
 /// How the agent ended.
@@ -100,7 +104,7 @@ const GIVE_UP: Duration = Duration::from_secs(5);
 /// # Errors
 /// None as such: [`Ended::failures`] holds what went wrong.
 pub async fn run(parts: Parts, mode: Mode) -> Ended {
-    let Parts { pipeline, sealer, outbox, sinks } = parts;
+    let Parts { pipeline, sealer, outbox, sinks, engines } = parts;
     let live = Arc::new(Live::default());
     let (phase, phase_rx) =
         watch::channel(if mode.once { Phase::Draining } else { Phase::Running });
@@ -118,6 +122,11 @@ pub async fn run(parts: Parts, mode: Mode) -> Ended {
         watched.states.push((sink.name().to_owned(), sink.subscribe()));
         senders.spawn(sink.run(stop_rx.clone(), now_ms));
     }
+    for engine in engines {
+        watched.counters.push((engine.name().to_owned(), engine.counters()));
+        watched.states.push((engine.name().to_owned(), engine.subscribe()));
+        senders.spawn(engine.run(stop_rx.clone(), now_ms));
+    }
     let hot = {
         let live = Arc::clone(&live);
         let phase = phase_rx.clone();
@@ -130,7 +139,10 @@ pub async fn run(parts: Parts, mode: Mode) -> Ended {
     };
     let sealing = {
         let live = Arc::clone(&live);
-        spawn_thread("sealtail-sealer", move || sealing::run(sealer, &live, input_done_rx))
+        spawn_thread("sealtail-sealer", move || match sealer {
+            Some(sealer) => sealing::run(sealer, &live, input_done_rx),
+            None => Ok(()),
+        })
     };
     sd_notify_ready();
 
@@ -246,7 +258,8 @@ impl Watched {
         let mut still = Duration::ZERO;
         loop {
             tokio::time::sleep(LOOK).await;
-            let sent: u64 = self.counters.iter().map(|(_, c)| c.leaves.load(Relaxed)).sum();
+            let sent = |c: &Counters| c.leaves.load(Relaxed) + c.events.load(Relaxed);
+            let sent: u64 = self.counters.iter().map(|(_, c)| sent(c)).sum();
             let now = Some((live.records.load(Relaxed), outbox.end(), sent));
             let blocked = live.blocked.load(Relaxed) || live.sealing_blocked.load(Relaxed);
             let is = |state: &SinkState| match state {

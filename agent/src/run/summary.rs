@@ -17,8 +17,8 @@ pub struct Summary {
     pub events: Vec<(&'static str, u64)>,
     /// Redactions by class or detector.
     pub redactions: Vec<(&'static str, u64)>,
-    /// Objects, leaves and bytes sent, by sink.
-    pub sinks: Vec<(String, u64, u64, u64)>,
+    /// What each sink did, in words.
+    pub sinks: Vec<(String, String)>,
 }
 
 impl Summary {
@@ -55,12 +55,22 @@ impl Summary {
 
     pub(super) fn add_sinks(&mut self, counters: &[(String, Arc<Counters>)]) {
         for (name, c) in counters {
-            self.sinks.push((
-                name.clone(),
-                c.objects.load(Relaxed),
-                c.leaves.load(Relaxed),
-                c.bytes.load(Relaxed),
-            ));
+            let bytes = c.bytes.load(Relaxed);
+            let (leaves, batches) = (c.leaves.load(Relaxed), c.batches.load(Relaxed));
+            let mut text = if leaves > 0 || batches == 0 && c.events.load(Relaxed) == 0 {
+                format!("{} objects, {leaves} leaves, {bytes} bytes sent", c.objects.load(Relaxed))
+            } else {
+                let events = c.events.load(Relaxed);
+                format!("{events} events, {batches} batches, {bytes} bytes sent")
+            };
+            let named = [
+                (c.condemned.load(Relaxed), "in the dead letters (`sealtail dead-letter list`)"),
+                (c.late.load(Relaxed), "sent with their time in an attribute (too old or too new)"),
+            ];
+            for (n, what) in named.into_iter().filter(|(n, _)| *n > 0) {
+                text.push_str(&format!(", {n} {what}"));
+            }
+            self.sinks.push((name.clone(), text));
         }
     }
 }
@@ -75,8 +85,8 @@ impl fmt::Display for Summary {
         writeln!(f, "  records   {} made durable, {} gaps", self.totals.records, self.totals.gaps)?;
         writeln!(f, "  events    {}", list(&self.events))?;
         writeln!(f, "  redacted  {}", list(&self.redactions))?;
-        for (name, objects, leaves, bytes) in &self.sinks {
-            writeln!(f, "  {name:<9} {objects} objects, {leaves} leaves, {bytes} bytes sent")?;
+        for (name, did) in &self.sinks {
+            writeln!(f, "  {name:<9} {did}")?;
         }
         if let Some((cpu, peak)) = used() {
             writeln!(f, "  used      {cpu:.2} s of CPU, {peak:.1} MiB of memory at most")?;

@@ -28,6 +28,14 @@ pub struct Cursor {
     pub place: Option<String>,
 }
 
+impl Cursor {
+    /// Whether it follows the outbox.
+    #[must_use]
+    pub fn is_leaf(&self) -> bool {
+        matches!(self.next, Next::Leaf(_))
+    }
+}
+
 /// What a sink has to send next.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Next {

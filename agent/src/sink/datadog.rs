@@ -1,8 +1,8 @@
 //! Datadog logs, v2 intake (PROTOCOLS.md, "Datadog logs v2").
 //!
 //! Nothing is cut by the other side: a longer entry is split here, and marked.
-//! What is older than the intake takes goes without a timestamp of its own, with
-//! the time in an attribute, and is counted.
+//! What is older (or newer) than the intake takes goes with the time of sending,
+//! its own in an attribute, and is counted.
 
 use super::Counters;
 use super::event::{Log, Selection, Shown, Template, push_json};
@@ -25,6 +25,8 @@ const PART: usize = 400_000;
 /// The intake takes what is up to 18 hours old; what waits here and is on its
 /// way needs some of that.
 const OLDEST_MS: u64 = 17 * 3_600_000;
+/// What is further ahead of us is dropped by the intake without a word.
+const NEWEST_MS: u64 = 3_600_000;
 
 /// What is told to Datadog of each entry.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -68,7 +70,8 @@ impl Encode for Encoder {
         let Self { log, metadata, wanted, shown, counters, .. } = self;
         let Some((head, object)) = shown.of(record, wanted) else { return 0 };
         let time = head.time(record.journaled);
-        let late = time.saturating_add(OLDEST_MS) < how.now;
+        let late =
+            time.saturating_add(OLDEST_MS) < how.now || time > how.now.saturating_add(NEWEST_MS);
         if late {
             counters.late.fetch_add(1, Relaxed);
         }
@@ -90,9 +93,12 @@ impl Encode for Encoder {
             push_json(&mut common, &metadata.tags.join(","));
             common.push(b',');
         }
-        let name: &[u8] = if late { b"\"original_timestamp\":" } else { b"\"timestamp\":" };
-        common.extend_from_slice(name);
-        crate::text::push_u64(&mut common, time);
+        common.extend_from_slice(b"\"timestamp\":");
+        crate::text::push_u64(&mut common, if late { how.now } else { time });
+        if late {
+            common.extend_from_slice(b",\"original_timestamp\":");
+            crate::text::push_u64(&mut common, time);
+        }
         common.extend_from_slice(b",\"origin\":");
         push_json(&mut common, &log.origin);
         common.extend_from_slice(b",\"incarnation\":");
@@ -102,7 +108,9 @@ impl Encode for Encoder {
         if how.repeated {
             common.extend_from_slice(b",\"possible_duplicate\":true");
         }
-        let message = head.text.as_deref().unwrap_or(&head.event);
+        // A blank message is none.
+        let text = head.text.as_deref().filter(|text| !text.trim().is_empty());
+        let message = text.unwrap_or(&head.event);
         if common.len() + message.len() + object.len() <= MAX_ENTRY / 2 {
             let start = out.len();
             out.push(b'{');
@@ -325,16 +333,18 @@ mod tests {
         assert_eq!(fresh[0]["record"]["seq"], 5);
         assert_eq!(counters.late.load(Relaxed), 0);
         let (old, counters) = entries("hello", time + 18 * 3_600_000);
-        assert!(old[0].get("timestamp").is_none());
+        assert_eq!(old[0]["timestamp"], time + 18 * 3_600_000);
         assert_eq!(old[0]["original_timestamp"], time);
         assert_eq!(counters.late.load(Relaxed), 1);
+        assert_eq!(entries("hello", time - 3 * 3_600_000).0[0]["original_timestamp"], time);
+        assert_eq!(entries(" ", time).0[0]["message"], "log");
     }
 
     #[test]
     fn a_long_entry_is_split_and_marked() {
         for filler in ["x", "\"", "ü", "\u{1}"] {
             let text = filler.repeat(1_500_000 / filler.len());
-            let (parts, _) = entries(&text, 0);
+            let (parts, _) = entries(&text, 1_795_341_968_249);
             assert!(parts.len() > 1);
             let mut whole = String::new();
             for (n, part) in parts.iter().enumerate() {

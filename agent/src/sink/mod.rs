@@ -24,8 +24,8 @@ pub struct Counters {
     pub batches: AtomicU64,
     /// Splunk and Datadog: records in the dead letters.
     pub condemned: AtomicU64,
-    /// Records that were older than the destination takes: sent with their time
-    /// in an attribute.
+    /// Records that were older or newer than the destination takes: sent with
+    /// their time in an attribute.
     pub late: AtomicU64,
     /// Bytes sent, as they went out.
     pub bytes: AtomicU64,

@@ -1,6 +1,7 @@
 //! From a configuration to an agent that can run: the one place where the
 //! stages' own options are filled in.
 
+pub(super) mod feeds;
 mod succession;
 
 use crate::config::{self, Config, JournalKey as KeySource, SecretRef};
@@ -78,8 +79,12 @@ pub(super) fn assemble(config: &Config) -> Result<Parts, AssembleError> {
     let disk: SharedDisk = Arc::new(RealDisk);
     let now = now_ms();
     let token_key = secret(&config.redact.token_key)?;
-    let recipients = config.seal.recipients.iter().map(recipient).collect::<Result<Vec<_>, _>>()?;
-    let signing_key = signing_key(config)?;
+    let is_sealed = !config.sinks.is_empty();
+    let recipients = config.seal.recipients.iter().filter(|_| is_sealed);
+    let recipients = recipients.map(recipient).collect::<Result<Vec<_>, _>>()?;
+    // Without an archive nothing is signed, and no key is asked for.
+    let signing_key =
+        if is_sealed { signing_key(config)? } else { SigningKey::from_seed(&[0; 32]) };
     let mut places = BTreeMap::new();
     for sink in &config.sinks {
         let place = super::archive::sink_place(&sink.archive, &disk)?;
@@ -101,18 +106,27 @@ pub(super) fn assemble(config: &Config) -> Result<Parts, AssembleError> {
         origin: config.origin.as_str(),
         signed_by: signing_key.public(),
         archives: places.iter().map(|(name, place)| (name.clone(), place.to_string())).collect(),
+        feeds: config.feeds.iter().map(|feed| feed.name.to_string()).collect(),
     };
     let succession::Log { mut journal, outbox, cursors } = succession::open(&wanted, now)?;
     let id = journal.id().clone();
     let layout = Layout::new(&id.origin, &id.incarnation).map_err(config_error)?;
     let sinks = sinks(config, places, &outbox, &cursors, &layout)?;
-    let sealer = Sealer::open(
-        sealer_options(config, recipients, signing_key),
-        id.clone(),
-        Arc::clone(&outbox),
-        journal.handle(),
-        now,
-    )?;
+    // Whoever reads the journal is known before the sealer lets anything go.
+    let sealed = (!sinks.is_empty()).then(|| Arc::clone(&outbox));
+    let log = feeds::Log { journal: &journal, key: &key, cursors: &cursors, outbox: sealed };
+    let engines = feeds::open(config, &disk, &log)?;
+    let sealer = if sinks.is_empty() {
+        None
+    } else {
+        Some(Sealer::open(
+            sealer_options(config, recipients, signing_key),
+            id.clone(),
+            Arc::clone(&outbox),
+            journal.handle(),
+            now,
+        )?)
+    };
 
     let redactor = Redactor::new(policy(config), &token_key);
     let file_key = journal.file_id_key(&key, &file_id_key(&token_key))?;
@@ -124,7 +138,13 @@ pub(super) fn assemble(config: &Config) -> Result<Parts, AssembleError> {
         "sealtail {} starts",
         env!("CARGO_PKG_VERSION")
     );
-    Ok(Parts { pipeline: Pipeline::new(tailer, tags, redactor, journal), sealer, outbox, sinks })
+    Ok(Parts {
+        pipeline: Pipeline::new(tailer, tags, redactor, journal),
+        sealer,
+        outbox,
+        sinks,
+        engines,
+    })
 }
 
 /// The place of an archive, without its secrets.
@@ -147,6 +167,11 @@ pub(super) fn journal_key(config: &Config) -> Result<JournalKey, AssembleError> 
              that holds both; give journal.key to keep it elsewhere"
         );
     }
+    Ok(JournalKey::new(*secret(&config.journal.key.reference())?))
+}
+
+/// The journal's key, which must be there.
+pub(super) fn existing_journal_key(config: &Config) -> Result<JournalKey, AssembleError> {
     Ok(JournalKey::new(*secret(&config.journal.key.reference())?))
 }
 

@@ -28,6 +28,8 @@ pub(super) struct Wanted<'a> {
     pub(super) signed_by: VerifyingKey,
     /// The archive sinks' names and places.
     pub(super) archives: BTreeMap<String, String>,
+    /// The names of the sinks that follow the journal.
+    pub(super) feeds: Vec<String>,
 }
 
 /// The log that this start goes on with.
@@ -55,6 +57,8 @@ enum Reason {
         sink: String,
         begin: u64,
     },
+    /// The first archive of a log whose first records are gone unsealed.
+    Unsealed,
 }
 
 /// Opens the journal with its outbox and cursors.
@@ -129,6 +133,10 @@ impl Log {
         if newest.is_some_and(|head| !by_us(&head.checkpoint)) {
             return Ok(Some(Reason::Key));
         }
+        let never = self.outbox.end() == 0 && !cursors.values().any(Cursor::is_leaf);
+        if never && self.journal.begin().0 > 0 && !wanted.archives.is_empty() {
+            return Ok(Some(Reason::Unsealed));
+        }
         let begin = self.outbox.begin();
         for (sink, place) in &wanted.archives {
             match cursors.get(sink) {
@@ -187,13 +195,18 @@ impl Log {
         let (begin, end) = (self.outbox.begin(), self.outbox.end());
         let newest = self.outbox.newest()?;
         let (sealed, records) = (newest.map_or(0, |head| head.cursor.0), self.journal.end().0);
-        if sealed < records {
+        let is_sealed = end > 0 || self.journal.begin().0 == 0 && !wanted.archives.is_empty();
+        if is_sealed && sealed < records {
             return Ok(Some(format!("{} records are not sealed yet", records - sealed)));
         }
         let none = Cursor { next: Next::Leaf(0), place: None };
+        let new = Cursor { next: Next::Record(self.journal.begin().0), place: None };
         // One that nobody knows while the beginning is gone never had any of it.
         let configured = wanted.archives.keys().filter(|_| begin == 0).map(|name| (name, &none));
         let mut all: BTreeMap<_, _> = configured.collect();
+        if wanted.archives.is_empty() {
+            all.extend(wanted.feeds.iter().map(|name| (name, &new)));
+        }
         all.extend(cursors);
         for (sink, cursor) in all {
             let waits = match cursor.next {
@@ -218,6 +231,9 @@ impl Reason {
                 format!("sink {sink} was at {from} and is at {to} now")
             }
             Self::Late { sink, .. } => format!("sink {sink} is new"),
+            Self::Unsealed => {
+                "there is an archive now, and the log's first records were never sealed".to_owned()
+            }
         }
     }
 

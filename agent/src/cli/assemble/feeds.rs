@@ -1,0 +1,171 @@
+//! The sinks that follow the journal: Splunk and Datadog.
+
+use super::{AssembleError, config_error};
+use crate::config::{self, Config, Feed, FeedTo};
+use crate::disk::SharedDisk;
+use crate::journal::{Journal, JournalKey, Seq};
+use crate::sealer::outbox::Outbox;
+use crate::ship::batch::{Batcher, Encode};
+use crate::ship::dead::DeadLetters;
+use crate::ship::engine::{self, Engine, Times};
+use crate::ship::wire::{Dialect, ReadSecret, Wire};
+use crate::sink::cursor::{Cursor, Cursors, Next};
+use crate::sink::event;
+use crate::sink::{Counters, datadog, splunk};
+use std::sync::Arc;
+use zeroize::Zeroizing;
+
+/// What the sinks go on from.
+pub(super) struct Log<'a> {
+    pub(super) journal: &'a Journal,
+    pub(super) key: &'a JournalKey,
+    pub(super) cursors: &'a Cursors,
+    /// When the log is sealed.
+    pub(super) outbox: Option<Arc<Outbox>>,
+}
+
+/// Opens all of them, and holds the journal for them and for those that are gone
+/// from the configuration.
+pub(super) fn open(
+    config: &Config,
+    disk: &SharedDisk,
+    log: &Log<'_>,
+) -> Result<Vec<Engine>, AssembleError> {
+    let mut engines = Vec::new();
+    for feed in &config.feeds {
+        engines.push(one(config, feed, disk, log)?);
+    }
+    for (name, cursor) in log.cursors.all()? {
+        let Next::Record(next) = cursor.next else { continue };
+        if config.feeds.iter().any(|feed| feed.name.as_str() == name) {
+            continue;
+        }
+        tracing::warn!(
+            sink = name,
+            next,
+            "this sink is not in the configuration any more and holds the journal; \
+             `sealtail forget-sink` lets it go"
+        );
+        log.journal.handle().hold(&name, Seq(next));
+    }
+    Ok(engines)
+}
+
+fn one(
+    config: &Config,
+    feed: &Feed,
+    disk: &SharedDisk,
+    log: &Log<'_>,
+) -> Result<Engine, AssembleError> {
+    let name = feed.name.to_string();
+    let (begin, end) = (log.journal.begin(), log.journal.end());
+    let from = match log.cursors.load(&name)?.map(|cursor| cursor.next) {
+        // A new one starts at the oldest record that is kept.
+        None => begin,
+        Some(Next::Record(next)) if (begin..=end).contains(&Seq(next)) => Seq(next),
+        Some(Next::Record(next)) => {
+            return Err(AssembleError::Failed(format!(
+                "go on with sink {name}: record {next} is its next, the journal holds {begin} to {end}. Journal \
+                 and cursors belong together and are only restored together; or let the sink begin anew: \
+                 take it out of the configuration, `sealtail forget-sink {name}`, put it back"
+            )));
+        }
+        Some(Next::Leaf(_)) => {
+            return Err(AssembleError::Config(format!(
+                "sink {name} was an archive before: give the new sink another name, and let the old one go \
+                 with `sealtail forget-sink {name}`"
+            )));
+        }
+    };
+    let place = feed.place();
+    let cursor = Cursor { next: Next::Record(from.0), place: Some(place.clone()) };
+    match log.cursors.save(&name, &cursor) {
+        Err(e) if e.is_full() => tracing::warn!(sink = name, "failed to {e}"),
+        other => other?,
+    }
+    log.journal.handle().hold(&name, from);
+    let id = log.journal.id();
+    let of = event::Log { origin: id.origin.clone(), incarnation: id.incarnation.clone() };
+    let counters = Arc::new(Counters::default());
+    let (wire, encoder) = destination(feed, &of, &counters)?;
+    let max_age = u64::try_from(feed.batch.max_age.as_millis()).unwrap_or(u64::MAX);
+    let batcher = Batcher::new(log.journal.handle(), from, encoder, feed.compressed, max_age)?;
+    let mut times = Times::default();
+    if let FeedTo::Splunk { ack_timeout, .. } = feed.to {
+        times.ack = ack_timeout;
+    }
+    let options = engine::Options {
+        name,
+        place,
+        log: of,
+        compressed: feed.compressed,
+        max_in_flight: feed.max_in_flight,
+        max_bytes: usize::try_from(config::HELD).unwrap_or(usize::MAX),
+        rate: feed.rate,
+        times,
+    };
+    let parts = engine::Parts {
+        wire,
+        batcher,
+        journal: log.journal.handle(),
+        cursors: log.cursors.clone(),
+        dead: dead_letters(config, disk, log.key),
+        outbox: log.outbox.clone(),
+        counters,
+    };
+    Ok(Engine::new(options, parts))
+}
+
+/// The client and the encoder of a sink.
+///
+/// # Errors
+/// When the token or key cannot be read.
+pub(in crate::cli) fn destination(
+    feed: &Feed,
+    log: &event::Log,
+    counters: &Arc<Counters>,
+) -> Result<(Wire, Box<dyn Encode>), AssembleError> {
+    let reference = feed.secret.clone();
+    let read: ReadSecret = Arc::new(move || {
+        let secret = reference.load(&crate::cli::environment).map_err(|e| e.to_string())?;
+        let text = secret.text().ok_or_else(|| format!("{reference} is not text"))?.trim();
+        if text.is_empty() || !text.bytes().all(|b| b.is_ascii_graphic()) {
+            return Err(format!("{reference} is no token: it has blanks or is empty"));
+        }
+        Ok(Zeroizing::new(text.to_owned()))
+    });
+    let secret = read().map_err(config_error)?;
+    let (wanted, log) = (feed.wanted.clone(), log.clone());
+    let limits = (feed.batch.max_bytes, feed.batch.max_events);
+    let (dialect, encoder): (_, Box<dyn Encode>) = match &feed.to {
+        FeedTo::Splunk { url, metadata, acknowledgements, .. } => {
+            let client = splunk::Splunk::new(
+                url,
+                secret,
+                *acknowledgements,
+                feed.compressed,
+                Arc::clone(counters),
+            );
+            let encoder = splunk::Encoder::new(log.clone(), metadata.clone(), wanted, limits);
+            (Dialect::Splunk(client, metadata.clone()), Box::new(encoder))
+        }
+        FeedTo::Datadog { site, url, metadata } => {
+            let client = datadog::Datadog::new(site, url.as_deref(), secret, feed.compressed);
+            let counters = Arc::clone(counters);
+            let encoder =
+                datadog::Encoder::new(log.clone(), metadata.clone(), wanted, limits, counters);
+            (Dialect::Datadog(client, metadata.clone()), Box::new(encoder))
+        }
+    };
+    Ok((Wire::new(dialect, log, feed.http.clone(), read), encoder))
+}
+
+/// The dead letters of all sinks.
+pub(in crate::cli) fn dead_letters(
+    config: &Config,
+    disk: &SharedDisk,
+    key: &JournalKey,
+) -> DeadLetters {
+    let max = config.limits.dead_letters.bytes();
+    DeadLetters::new(Arc::clone(disk), &config.journal.path, key.clone(), max)
+}

@@ -1,0 +1,162 @@
+//! `sealtail check --connect`: tries each destination, sends nothing that is kept.
+
+use super::assemble::{self, AssembleError};
+use super::{Failure, Outcome, print, runtime};
+use crate::config::{Config, Feed, FeedTo};
+use crate::ship::http::{HttpError, Reply};
+use crate::sink::event;
+use std::process::ExitCode;
+use std::sync::Arc;
+
+/// What was found out about one destination.
+struct Row {
+    sink: String,
+    place: String,
+    reached: Result<(), String>,
+    /// `None`: cannot be known without sending something.
+    authorised: Option<Result<(), String>>,
+    /// Seconds that its clock is ahead of ours.
+    skew: Option<i64>,
+    limits: String,
+}
+
+impl Row {
+    fn is_good(&self) -> bool {
+        self.reached.is_ok() && !matches!(self.authorised, Some(Err(_)))
+    }
+
+    fn text(&self) -> String {
+        let mark = |known: Option<&Result<(), String>>| match known {
+            Some(Ok(())) => "yes",
+            Some(Err(_)) => "NO",
+            None => "?",
+        };
+        let skew = self.skew.map_or("?".to_owned(), |s| format!("{s:+} s"));
+        let mut text = format!(
+            "{:<12} {:<8} {:<10} {:<8} {:<28} {}\n",
+            self.sink,
+            mark(Some(&self.reached)),
+            mark(self.authorised.as_ref()),
+            skew,
+            self.limits,
+            self.place
+        );
+        let errors =
+            [self.reached.as_ref().err(), self.authorised.as_ref().and_then(|a| a.as_ref().err())];
+        for error in errors.into_iter().flatten() {
+            text.push_str(&format!("{:<12} {error}\n", ""));
+        }
+        text
+    }
+}
+
+/// Clocks that differ by more than this make signed requests fail.
+const SKEW: i64 = 300;
+
+pub(super) fn connect(config: &Config) -> Outcome {
+    let rows = runtime()?.block_on(async {
+        let mut rows = Vec::new();
+        for sink in &config.sinks {
+            rows.push(archive(sink).await?);
+        }
+        for feed in &config.feeds {
+            rows.push(feed_row(feed).await?);
+        }
+        Ok::<_, Failure>(rows)
+    })?;
+    let mut text = format!(
+        "{:<12} {:<8} {:<10} {:<8} {:<28} {}\n",
+        "sink", "reached", "authorised", "clock", "limits", "where"
+    );
+    let mut good = true;
+    for row in rows {
+        text.push_str(&row.text());
+        if let Some(skew) = row.skew.filter(|skew| skew.abs() > SKEW) {
+            text.push_str(&format!(
+                "{:<12} the clocks differ by {skew} s: set this machine's\n",
+                ""
+            ));
+            good = false;
+        }
+        good &= row.is_good();
+    }
+    print(&text)?;
+    Ok(if good { ExitCode::SUCCESS } else { ExitCode::from(1) })
+}
+
+/// An archive is opened and asked for an object that is not there.
+async fn archive(sink: &crate::config::Sink) -> Result<Row, Failure> {
+    let place = assemble::place_of(&sink.archive).map_err(failure)?;
+    let tried = match place.open().await {
+        Ok(store) => store.head("sealtail-check-connect").await.map(drop),
+        Err(e) => Err(e),
+    };
+    let refused = tried.as_ref().is_err_and(|e| e.class() == crate::store::Class::Halt);
+    let said = tried.map_err(|e| e.to_string());
+    Ok(Row {
+        sink: sink.name.to_string(),
+        place: place.to_string(),
+        reached: if refused { Ok(()) } else { said.clone() },
+        authorised: if refused || said.is_ok() { Some(said) } else { None },
+        skew: None,
+        limits: "one PUT, at most 256 MiB".to_owned(),
+    })
+}
+
+async fn feed_row(feed: &Feed) -> Result<Row, Failure> {
+    let log = event::Log { origin: "check".to_owned(), incarnation: "check".to_owned() };
+    let (wire, _) = assemble::feeds::destination(feed, &log, &Arc::default()).map_err(failure)?;
+    let probe = wire.probe().await;
+    let (authorised, limits) = match &feed.to {
+        FeedTo::Splunk { .. } => (splunk_token(&wire).await, "1 MB a body"),
+        FeedTo::Datadog { .. } => (Some(valid_key(&probe)), "5 MB, 1000 entries, 1 MB each, 18 h"),
+    };
+    let now = i64::try_from(crate::run::now_ms() / 1000).unwrap_or(i64::MAX);
+    let date = probe.as_ref().ok().and_then(|reply| reply.date);
+    let skew = date.and_then(|date| i64::try_from(date).ok()).map(|date| date - now);
+    Ok(Row {
+        sink: feed.name.to_string(),
+        place: feed.place(),
+        reached: reached(&feed.to, &probe),
+        authorised,
+        skew,
+        limits: limits.to_owned(),
+    })
+}
+
+fn reached(to: &FeedTo, probe: &Result<Reply, HttpError>) -> Result<(), String> {
+    match (to, probe) {
+        (_, Err(e)) => Err(e.to_string()),
+        (FeedTo::Splunk { .. }, Ok(reply)) if reply.status != 200 => {
+            Err(format!("HTTP {} to the question for health", reply.status))
+        }
+        _ => Ok(()),
+    }
+}
+
+fn valid_key(probe: &Result<Reply, HttpError>) -> Result<(), String> {
+    match probe {
+        Err(e) => Err(e.to_string()),
+        Ok(reply) if reply.status == 200 => Ok(()),
+        Ok(reply) => Err(format!("HTTP {}: the API key is refused", reply.status)),
+    }
+}
+
+/// An object without an event is refused for that (code 12) when the token is
+/// good, and nothing is kept.
+async fn splunk_token(wire: &crate::ship::wire::Wire) -> Option<Result<(), String>> {
+    use crate::ship::answer::Answer;
+    match wire.deliver(bytes::Bytes::from_static(b"{}"), false).await {
+        Answer::Refused(refusal) if matches!(refusal.code, Some(5 | 6 | 12 | 13)) => Some(Ok(())),
+        Answer::Halt { reason } => Some(Err(reason)),
+        Answer::Refused(refusal) => Some(Err(refusal.reason)),
+        _ => None,
+    }
+}
+
+fn failure(e: AssembleError) -> Failure {
+    match e {
+        AssembleError::Config(what) => Failure::Usage(what),
+        other => Failure::failed(other),
+    }
+}
