@@ -355,3 +355,44 @@ async fn live_a_lock_is_refused_where_the_bucket_cannot_lock() {
     assert!(e.to_string().contains("ObjectLockConfiguration"), "{e}");
     assert_eq!(store.head("a").await.unwrap(), None);
 }
+
+#[tokio::test]
+async fn live_a_bucket_tells_what_it_can() {
+    use crate::store::{Probe, Store};
+    let Some(mut options) = options("probe") else {
+        return;
+    };
+    let keys = async |store: &S3Store| store.list("").unwrap().page().await.unwrap();
+    let store = S3Store::open(options.clone()).await.unwrap();
+    for _ in 0..2 {
+        let found = Store::S3(store.clone()).probe("wa/g-0").await.unwrap();
+        found.verdict().unwrap();
+        let Probe::S3(s3) = &found else { panic!("{found}") };
+        assert_eq!(s3.versioned, Answer::Known(false), "{found}");
+        assert_eq!(s3.lock, Answer::Known(BucketLock::No), "{found}");
+        assert!(s3.conditional && s3.read_back != ReadBack::No, "{found}");
+        assert!(s3.skew.unwrap().abs() <= 5, "{found}");
+        assert!(s3.region.is_some(), "{found}");
+        let listed = keys(&store).await.unwrap();
+        assert_eq!(listed.len(), 1, "{listed:?}");
+        assert_eq!(listed[0].key, "wa/g-0/sealtail-probe");
+    }
+
+    let retention = Some(Retention { mode: LockMode::Compliance, days: 1 });
+    options.write.lock = Some(ObjectLock { retention, legal_hold: false });
+    let unlocked = Store::S3(S3Store::open(options.clone()).await.unwrap());
+    let e = unlocked.probe("").await.unwrap().verdict().unwrap_err();
+    assert!(e.to_string().contains("the bucket has no Object Lock"), "{e}");
+
+    options.bucket = locked_bucket(&options).await;
+    let locked = S3Store::open(options.clone()).await.unwrap();
+    for _ in 0..2 {
+        let found = Store::S3(locked.clone()).probe("").await.unwrap();
+        found.verdict().unwrap();
+        let Probe::S3(s3) = &found else { panic!("{found}") };
+        assert_eq!(s3.versioned, Answer::Known(true), "{found}");
+        assert_eq!(s3.lock, Answer::Known(BucketLock::OnRequest), "{found}");
+    }
+    let versions = locked.client().list_object_versions().bucket(&options.bucket);
+    assert_eq!(versions.send().await.unwrap().versions().len(), 1, "it is there once");
+}
