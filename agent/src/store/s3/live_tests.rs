@@ -7,12 +7,12 @@ use crate::disk::RealDisk;
 use crate::store::{Class, Entry, Reader};
 use std::io::Write as _;
 
-fn variable(name: &str) -> Option<String> {
+pub(super) fn variable(name: &str) -> Option<String> {
     std::env::var(format!("SEALTAIL_TEST_S3_{name}")).ok()
 }
 
 /// The store, with a prefix that nobody has used; `None` when there is none.
-fn options(test: &str) -> Option<S3Options> {
+pub(super) fn options(test: &str) -> Option<S3Options> {
     let Some(endpoint) = variable("ENDPOINT") else {
         // Not eprintln: the test harness would keep that to itself.
         let text = format!(
@@ -43,7 +43,7 @@ fn sha(bytes: &[u8]) -> [u8; 32] {
     Sha256::digest(bytes).into()
 }
 
-async fn put(store: &S3Store, key: &str, data: &[u8]) -> Result<PutOutcome, StoreError> {
+pub(super) async fn put(store: &S3Store, key: &str, data: &[u8]) -> Result<PutOutcome, StoreError> {
     let body = Body::Bytes(Bytes::copy_from_slice(data));
     store.put_new(key, &body, sha(data), &ObjectMeta::default()).await
 }
@@ -269,7 +269,7 @@ async fn live_listings_are_complete_and_in_order() {
 }
 
 /// A bucket of its own, versioned and able to lock.
-async fn locked_bucket(options: &S3Options) -> String {
+pub(super) async fn locked_bucket(options: &S3Options) -> String {
     let bucket = format!("locked-{:016x}", getrandom::u64().unwrap());
     let client = S3Store::open(options.clone()).await.unwrap().client();
     let made = client.create_bucket().bucket(&bucket).object_lock_enabled_for_bucket(true);

@@ -13,6 +13,8 @@ mod body;
 mod classify;
 mod client;
 #[cfg(test)]
+mod live_iam_tests;
+#[cfg(test)]
 mod live_tests;
 mod options;
 #[cfg(test)]
