@@ -66,6 +66,8 @@ print(f"export SEALTAIL_TEST_S3_ENDPOINT={url}")
 print(f"export SEALTAIL_TEST_S3_ACCESS_KEY={made['AccessKeyId']}")
 print(f"export SEALTAIL_TEST_S3_SECRET_KEY={made['SecretAccessKey']}")
 print("export SEALTAIL_TEST_S3_BUCKET=sealtail-test")
+# With which tests/servers/iam.py makes identities.
+print(f"export SEALTAIL_TEST_S3_PYTHON={sys.executable}")
 PY
     then
         stop

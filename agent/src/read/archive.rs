@@ -1,6 +1,6 @@
 //! An archive as its readers see it: all keys, and whole objects.
 
-use crate::store::{Class, Store, StoreError};
+use crate::store::{Class, Store, StoreError, is_probe};
 use sealtail_seal::layout::split_proof_key;
 use std::collections::BTreeMap;
 
@@ -39,7 +39,9 @@ impl Archive {
         let mut keys = BTreeMap::new();
         let mut pages = store.list("")?;
         while let Some(page) = pages.page().await? {
-            keys.extend(page.into_iter().map(|entry| (entry.key, entry.len)));
+            // What trying the bucket left behind is no part of any log.
+            let ours = page.into_iter().filter(|entry| !is_probe(&entry.key));
+            keys.extend(ours.map(|entry| (entry.key, entry.len)));
         }
         Ok(Self { store, keys })
     }

@@ -17,6 +17,7 @@
 mod dir;
 mod error;
 mod key;
+mod probe;
 pub mod s3;
 pub mod url;
 
@@ -25,8 +26,9 @@ use bytes::Bytes;
 use std::fmt;
 use std::path::PathBuf;
 
-pub use dir::{DirStore, FileReader, Walk};
+pub use dir::{DirProbe, DirStore, FileReader, FileSystem, Walk};
 pub use error::{Class, Doing, StoreError};
+pub use probe::{Mark, PROBE, Probe, Row, is_probe};
 pub use s3::S3Store;
 
 /// Bytes of a file that are read or written in one go.

@@ -10,6 +10,7 @@
 
 #[cfg(test)]
 mod power_tests;
+mod probe;
 mod reader;
 #[cfg(test)]
 mod tests;
@@ -25,6 +26,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
+pub use probe::{DirProbe, Kind as FileSystem};
 pub use reader::FileReader;
 pub use walk::Walk;
 

@@ -232,7 +232,11 @@ fn credentials(error: &(dyn Error + 'static)) -> Option<Fault> {
                 CredentialsError::InvalidConfiguration(_) => Fault::Lasting {
                     reason: format!("the credentials are configured wrongly: {}", chain(error)),
                 },
-                // A metadata service or STS that is away, or refuses: it may
+                // STS is there and says no: somebody has to allow it.
+                _ if chain(error).contains("AccessDenied") => {
+                    Fault::Lasting { reason: format!("no credentials to be had: {}", chain(error)) }
+                }
+                // A metadata service or STS that is away, or in trouble: it may
                 // come back, and every attempt says why.
                 _ => Fault::passing(&format!("no credentials to be had: {}", chain(error)), false),
             });

@@ -7,12 +7,12 @@ use crate::disk::RealDisk;
 use crate::store::{Class, Entry, Reader};
 use std::io::Write as _;
 
-fn variable(name: &str) -> Option<String> {
+pub(super) fn variable(name: &str) -> Option<String> {
     std::env::var(format!("SEALTAIL_TEST_S3_{name}")).ok()
 }
 
 /// The store, with a prefix that nobody has used; `None` when there is none.
-fn options(test: &str) -> Option<S3Options> {
+pub(super) fn options(test: &str) -> Option<S3Options> {
     let Some(endpoint) = variable("ENDPOINT") else {
         // Not eprintln: the test harness would keep that to itself.
         let text = format!(
@@ -43,7 +43,7 @@ fn sha(bytes: &[u8]) -> [u8; 32] {
     Sha256::digest(bytes).into()
 }
 
-async fn put(store: &S3Store, key: &str, data: &[u8]) -> Result<PutOutcome, StoreError> {
+pub(super) async fn put(store: &S3Store, key: &str, data: &[u8]) -> Result<PutOutcome, StoreError> {
     let body = Body::Bytes(Bytes::copy_from_slice(data));
     store.put_new(key, &body, sha(data), &ObjectMeta::default()).await
 }
@@ -269,7 +269,7 @@ async fn live_listings_are_complete_and_in_order() {
 }
 
 /// A bucket of its own, versioned and able to lock.
-async fn locked_bucket(options: &S3Options) -> String {
+pub(super) async fn locked_bucket(options: &S3Options) -> String {
     let bucket = format!("locked-{:016x}", getrandom::u64().unwrap());
     let client = S3Store::open(options.clone()).await.unwrap().client();
     let made = client.create_bucket().bucket(&bucket).object_lock_enabled_for_bucket(true);
@@ -354,4 +354,45 @@ async fn live_a_lock_is_refused_where_the_bucket_cannot_lock() {
     assert_eq!(e.class(), Class::Halt, "{e}");
     assert!(e.to_string().contains("ObjectLockConfiguration"), "{e}");
     assert_eq!(store.head("a").await.unwrap(), None);
+}
+
+#[tokio::test]
+async fn live_a_bucket_tells_what_it_can() {
+    use crate::store::{Probe, Store};
+    let Some(mut options) = options("probe") else {
+        return;
+    };
+    let keys = async |store: &S3Store| store.list("").unwrap().page().await.unwrap();
+    let store = S3Store::open(options.clone()).await.unwrap();
+    for _ in 0..2 {
+        let found = Store::S3(store.clone()).probe("wa/g-0").await.unwrap();
+        found.verdict().unwrap();
+        let Probe::S3(s3) = &found else { panic!("{found}") };
+        assert_eq!(s3.versioned, Answer::Known(false), "{found}");
+        assert_eq!(s3.lock, Answer::Known(BucketLock::No), "{found}");
+        assert!(s3.conditional && s3.read_back != ReadBack::No, "{found}");
+        assert!(s3.skew.unwrap().abs() <= 5, "{found}");
+        assert!(s3.region.is_some(), "{found}");
+        let listed = keys(&store).await.unwrap();
+        assert_eq!(listed.len(), 1, "{listed:?}");
+        assert_eq!(listed[0].key, "wa/g-0/sealtail-probe");
+    }
+
+    let retention = Some(Retention { mode: LockMode::Compliance, days: 1 });
+    options.write.lock = Some(ObjectLock { retention, legal_hold: false });
+    let unlocked = Store::S3(S3Store::open(options.clone()).await.unwrap());
+    let e = unlocked.probe("").await.unwrap().verdict().unwrap_err();
+    assert!(e.to_string().contains("the bucket has no Object Lock"), "{e}");
+
+    options.bucket = locked_bucket(&options).await;
+    let locked = S3Store::open(options.clone()).await.unwrap();
+    for _ in 0..2 {
+        let found = Store::S3(locked.clone()).probe("").await.unwrap();
+        found.verdict().unwrap();
+        let Probe::S3(s3) = &found else { panic!("{found}") };
+        assert_eq!(s3.versioned, Answer::Known(true), "{found}");
+        assert_eq!(s3.lock, Answer::Known(BucketLock::OnRequest), "{found}");
+    }
+    let versions = locked.client().list_object_versions().bucket(&options.bucket);
+    assert_eq!(versions.send().await.unwrap().versions().len(), 1, "it is there once");
 }

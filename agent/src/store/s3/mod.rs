@@ -13,10 +13,15 @@ mod body;
 mod classify;
 mod client;
 #[cfg(test)]
+mod live_iam_tests;
+#[cfg(test)]
 mod live_tests;
 mod options;
 #[cfg(test)]
 mod options_tests;
+mod probe;
+#[cfg(test)]
+mod probe_tests;
 mod read;
 #[cfg(test)]
 mod stub;
@@ -42,6 +47,7 @@ use std::time::{Duration, SystemTime};
 pub use options::{
     AssumeRole, Checksums, CredentialSource, Endpoint, EndpointError, FixedCredentials, S3Options,
 };
+pub use probe::{Answer, BucketLock, ReadBack, S3Probe};
 pub use read::{ObjectReader, Pages};
 pub use write::{Encryption, LockMode, ObjectLock, Retention, WriteOptions};
 
