@@ -3,6 +3,7 @@
 use super::assemble::{self, AssembleError};
 use super::{Failure, Outcome, print, runtime};
 use crate::config::{Config, Feed, FeedTo};
+use crate::ship::expiry;
 use crate::ship::http::{HttpError, Reply};
 use crate::sink::event;
 use std::process::ExitCode;
@@ -18,6 +19,8 @@ struct Row {
     /// Seconds that its clock is ahead of ours.
     skew: Option<i64>,
     limits: String,
+    /// Days until its certificate ends.
+    certificate: Option<i64>,
 }
 
 impl Row {
@@ -45,6 +48,9 @@ impl Row {
             [self.reached.as_ref().err(), self.authorised.as_ref().and_then(|a| a.as_ref().err())];
         for error in errors.into_iter().flatten() {
             text.push_str(&format!("{:<12} {error}\n", ""));
+        }
+        if let Some(days) = self.certificate.filter(|days| *days < expiry::WARN_DAYS) {
+            text.push_str(&format!("{:<12} its certificate ends in {days} days\n", ""));
         }
         text
     }
@@ -100,6 +106,7 @@ async fn archive(sink: &crate::config::Sink) -> Result<Row, Failure> {
         authorised: if refused || said.is_ok() { Some(said) } else { None },
         skew: None,
         limits: "one PUT, at most 256 MiB".to_owned(),
+        certificate: None,
     })
 }
 
@@ -121,6 +128,9 @@ async fn feed_row(feed: &Feed) -> Result<Row, Failure> {
         authorised,
         skew,
         limits: limits.to_owned(),
+        certificate: wire
+            .certificate()
+            .and_then(|der| expiry::days_left(&der, crate::run::now_ms())),
     })
 }
 

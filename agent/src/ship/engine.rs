@@ -13,6 +13,7 @@ use super::backoff::Backoff;
 use super::batch::{Batch, Batcher, Filled, How};
 use super::dead::{DeadError, DeadLetters, Letter};
 use super::dissect::{Dissection, Next as Step};
+use super::expiry;
 use super::ledger::{Ledger, Slot, Stand};
 use super::rate::{self, Rate};
 use super::window::{Breaker, Window};
@@ -133,6 +134,10 @@ pub struct Engine {
     left_channel: bool,
     /// The journal's writer is gone: nothing comes any more.
     closed: bool,
+    /// The destination has said that it is there.
+    probed: bool,
+    /// When its certificate was last looked at.
+    looked: Option<Instant>,
 }
 
 /// Names the request that tells the checkpoint, among those under way.
@@ -192,6 +197,8 @@ impl Engine {
             telling: None,
             left_channel: false,
             closed: false,
+            probed: false,
+            looked: None,
         }
     }
 
@@ -264,10 +271,15 @@ impl Engine {
             worked = true;
         }
         worked |= self.settle().await?;
+        self.look_at_certificate(clock());
         worked |= self.refresh(clock()).await?;
         if self.has_room() && self.refused.is_none() {
             let flush = *stop.borrow() != Stop::No;
             worked |= self.cut(clock(), flush).await?;
+        }
+        if !self.probed && self.ledger.has_queued() && self.pause.is_none() {
+            self.probe(clock()).await;
+            worked = true;
         }
         worked |= self.launch();
         worked |= self.tell_checkpoint(clock()).await?;
@@ -351,10 +363,44 @@ impl Engine {
         }
     }
 
+    /// Before the first body: is it there, does it want us?
+    async fn probe(&mut self, now: u64) {
+        match self.wire.health().await {
+            Ok(()) => {
+                self.probed = true;
+                self.look_at_certificate(now);
+            }
+            Err(Answer::Halt { reason }) => self.halt(&reason),
+            Err(Answer::Retry { reason, after, trouble }) => self.trouble(&reason, after, trouble),
+            // An answer that is none of health says nothing against it.
+            Err(_) => self.probed = true,
+        }
+    }
+
+    /// Warns of a certificate that ends soon, once a day.
+    fn look_at_certificate(&mut self, now: u64) {
+        const DAY: Duration = Duration::from_secs(86_400);
+        if self.looked.is_some_and(|at| at.elapsed() < DAY) {
+            return;
+        }
+        let Some(certificate) = self.wire.certificate() else { return };
+        self.looked = Some(Instant::now());
+        if let Some(days) = expiry::days_left(&certificate, now)
+            && days < expiry::WARN_DAYS
+        {
+            tracing::warn!(
+                sink = self.options.name,
+                days,
+                "the destination's certificate ends in {days} days: have it renewed"
+            );
+        }
+    }
+
     /// Sends what may be sent: whether anything was.
     fn launch(&mut self) -> bool {
         let mut sent = false;
-        while self.flying.len() < self.window.limit()
+        while self.probed
+            && self.flying.len() < self.window.limit()
             && self.pause.is_none()
             && self.refused.is_none()
             && self.rate.wait(self.began.elapsed()).is_zero()
@@ -392,7 +438,6 @@ impl Engine {
             }
             Answer::Retry { reason, after, trouble } => {
                 self.ledger.set(id, Stand::Queued);
-                self.counters.failures.fetch_add(1, Relaxed);
                 if fresh {
                     self.trouble(&reason, after, trouble);
                 }
@@ -436,6 +481,7 @@ impl Engine {
     /// It passes: a pause, then the same again.
     fn trouble(&mut self, reason: &str, after: Option<Duration>, trouble: Trouble) {
         self.troubled = Some(Instant::now());
+        self.counters.failures.fetch_add(1, Relaxed);
         match trouble {
             Trouble::Again => {
                 // What was accepted in the old channel can be asked for no more.
@@ -456,6 +502,7 @@ impl Engine {
     fn halt(&mut self, reason: &str) {
         self.troubled = Some(Instant::now());
         self.counters.failures.fetch_add(1, Relaxed);
+        self.counters.halts.fetch_add(1, Relaxed);
         self.window.away();
         let pause = self.backoff.failed(Some(self.options.times.halt));
         let sink = self.options.name.as_str();
@@ -783,6 +830,9 @@ impl Engine {
     async fn tell_checkpoint(&mut self, now: u64) -> Result<bool, Trip> {
         let Some(outbox) = self.outbox.clone() else { return Ok(false) };
         let held_up = self.pause.is_some() || self.refused.is_some();
+        if !self.probed && !self.ledger.is_empty() {
+            return Ok(false);
+        }
         if outbox.end() <= self.told || self.telling.is_some() || held_up {
             return Ok(false);
         }

@@ -13,6 +13,7 @@ pub mod batch;
 pub mod dead;
 pub mod dissect;
 pub mod engine;
+pub mod expiry;
 pub mod http;
 pub mod ledger;
 pub mod rate;

@@ -121,6 +121,18 @@ impl Wire {
         .await
     }
 
+    /// Whether the destination is there and well, before anything is sent.
+    ///
+    /// # Errors
+    /// What speaks against it.
+    pub async fn health(&self) -> Result<(), Answer> {
+        let reply = self.probe().await;
+        match &self.dialect {
+            Dialect::Splunk(..) => splunk::healthy(reply),
+            Dialect::Datadog(..) => datadog::valid(reply),
+        }
+    }
+
     /// The server's newest certificate (DER), if it has shown one.
     #[must_use]
     pub fn certificate(&self) -> Option<Vec<u8>> {

@@ -327,6 +327,7 @@ impl ArchiveSink {
                     "{said}; everything is kept, trying again in {:.0} s",
                     pause.as_secs_f32()
                 );
+                self.counters.halts.fetch_add(1, Ordering::Relaxed);
                 self.set_state(State::Halted(said));
                 Some(pause)
             }

@@ -291,6 +291,22 @@ pub fn judge(reply: Result<Reply, HttpError>) -> Answer {
     }
 }
 
+/// What a reply to [`Datadog::validate`] means. A proxy of one's own may not know
+/// the question: then the first body finds out.
+///
+/// # Errors
+/// What speaks against it.
+pub fn valid(reply: Result<Reply, HttpError>) -> Result<(), Answer> {
+    match reply {
+        Ok(Reply { status: 401 | 403, .. }) => {
+            Err(Answer::Halt { reason: "the API key is refused".to_owned() })
+        }
+        Ok(Reply { status: 500..=599 | 429, .. }) => Err(judge(reply)),
+        Ok(_) => Ok(()),
+        Err(e) => Err(super::no_reply(&e)),
+    }
+}
+
 fn is_object(body: &[u8]) -> bool {
     serde_json::from_slice::<serde_json::Map<String, serde_json::Value>>(body).is_ok()
 }

@@ -31,6 +31,8 @@ pub struct Counters {
     pub bytes: AtomicU64,
     /// Failed attempts.
     pub failures: AtomicU64,
+    /// How often somebody had to act before it could go on.
+    pub halts: AtomicU64,
 }
 
 /// How a sink stands.

@@ -347,6 +347,19 @@ fn by_status(reply: &Reply) -> Answer {
     }
 }
 
+/// What a reply to [`Splunk::health`] means. A balancer may not know the question:
+/// then the first body finds out.
+///
+/// # Errors
+/// What speaks against it.
+pub fn healthy(reply: Result<Reply, HttpError>) -> Result<(), Answer> {
+    match reply {
+        Ok(Reply { status: 500..=599 | 429, .. }) => Err(judge(reply)),
+        Ok(_) => Ok(()),
+        Err(e) => Err(super::no_reply(&e)),
+    }
+}
+
 /// The ids that the indexers keep, out of a reply to [`Splunk::ask`].
 ///
 /// # Errors

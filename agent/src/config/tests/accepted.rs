@@ -156,3 +156,72 @@ sinks:
     let ceph = of("storage_class: STANDARD_IA", "storage_class: cold-hdd\n    endpoint: https://c");
     assert_eq!(ceph.storage_class.as_deref(), Some("cold-hdd"), "another server has its own");
 }
+
+#[test]
+fn splunk_and_datadog_with_all_that_they_can_have() {
+    let c = good(
+        "sinks:
+  - {name: archive, type: archive, url: 'file:///srv/archive'}
+  - name: splunk
+    type: splunk_hec
+    url: https://splunk.example:8088/
+    token: {file: /run/secrets/hec}
+    index: wa
+    source: '{path}'
+    sourcetype: 'wa:{event}'
+    host: '{origin}'
+    acknowledgements: true
+    ack_timeout: 2m
+    tls: {ca: /ca.pem, certificate: /c.pem, key: /k.pem}
+    proxy: http://proxy.example:3128
+    timeout: 20s
+    connect_timeout: 3s
+    batch: {max_bytes: 512KiB, max_events: 100, max_age: 200ms}
+    max_in_flight: 2
+    rate_limit: {bytes: 1MiB, requests: 5}
+    compression: none
+    events: [login, message_received]
+    min_level: warning
+    fields: [text]
+  - name: datadog
+    type: datadog
+    site: datadoghq.eu
+    api_key: {env: DD_API_KEY}
+    service: wa
+    hostname: '{origin}'
+    ddsource: whatsapp
+    ddtags: ['env:prod', 'team:a']
+",
+    );
+    assert_eq!((c.sinks.len(), c.feeds.len(), c.feeds[0].index), (1, 2, 1));
+    let splunk = &c.feeds[0];
+    let FeedTo::Splunk { url, acknowledgements, ack_timeout, metadata } = &splunk.to else {
+        panic!("not Splunk")
+    };
+    assert_eq!(url, "https://splunk.example:8088");
+    assert_eq!(*acknowledgements, crate::sink::splunk::Acknowledgements::Required);
+    assert_eq!(*ack_timeout, Duration::from_secs(120));
+    assert!(metadata.index.is_some() && metadata.sourcetype.is_some());
+    assert_eq!(splunk.http.timeout, Duration::from_secs(20));
+    assert_eq!(splunk.http.proxy.as_deref(), Some("http://proxy.example:3128"));
+    assert!(splunk.http.ca.is_some() && splunk.http.identity.is_some());
+    assert_eq!((splunk.batch.max_bytes, splunk.batch.max_events), (512 << 10, 100));
+    assert_eq!((splunk.max_in_flight, splunk.compressed), (2, false));
+    assert_eq!((splunk.rate.bytes, splunk.rate.requests), (Some(1 << 20), Some(5)));
+    assert_eq!(splunk.wanted.events, ["login", "message_received"]);
+    let datadog = &c.feeds[1];
+    assert_eq!(datadog.place(), "datadog datadoghq.eu");
+    assert_eq!((datadog.batch.max_bytes, datadog.batch.max_events), (4_500_000, 1000));
+    let keys = c.keys(&|_| None);
+    for path in ["sinks[1].token", "sinks[2].api_key"] {
+        assert!(keys.iter().any(|k| k.path == path), "{path}");
+    }
+}
+
+#[test]
+fn without_an_archive_no_key_is_needed_to_seal() {
+    let c = good("sinks: [{name: d, type: datadog, site: datadoghq.eu, api_key: {env: K}}]\n");
+    assert!(c.sinks.is_empty());
+    assert!(c.keys(&|_| None).iter().all(|k| !k.path.starts_with("seal.")));
+    assert!(render_check(&c, &|_| None).contains("There is no archive: nothing is sealed"));
+}

@@ -81,13 +81,13 @@ c.yaml:3:48: retention_policy.encryption_algorithm: `AES-128-CBC` is not known h
     it has to be `AES-256-GCM`
 c.yaml:4:39: compliance_logging.log_level: `verbose` is not known here
     one of `error`, `warn`, `info`, `debug` or `trace`
-c.yaml:4:65: compliance_logging.destination: the Splunk sink is not available yet in this version
-    s3://bucket/prefix/ or file:///var/lib/sealtail/archive
+c.yaml:4:65: compliance_logging.destination: a Splunk sink needs a token
+    write it under sinks: {type: splunk_hec, url: https://…, token: {file: …}}
 ",
     );
     let text = DOCUMENT.replace("s3://enterprise-audit-logs/whatsapp/", "datadog://datadoghq.eu");
     let errors = parse(&text, "c", &env).unwrap_err().to_string();
-    assert!(errors.contains("the Datadog sink is not available yet"), "{errors}");
+    assert!(errors.contains("a Datadog sink needs a key"), "{errors}");
     let typo = DOCUMENT.replace("retention_policy", "retention_polcy");
     refused(
         &typo,

@@ -46,7 +46,7 @@ c.yaml:12:10: seal.level: gzip has no level 12
 c.yaml:16:10: sinks[0].url: is no URL of an archive
     a server that speaks S3 is named by `endpoint`, the bucket by url: s3://bucket/prefix/
 c.yaml:17:5: sinks[1]: `type` is missing
-    type: `archive`
+    type: `archive`, `splunk_hec` or `datadog`
 c.yaml:18:14: log.level: `verbose` is not known here
     one of `error`, `warn`, `info`, `debug` or `trace`
 ",
@@ -63,17 +63,13 @@ sources:
 seal: {recipients: [{kms: 'arn:aws:kms:x'}]}
 sinks:
   - {name: archive, type: archive, url: 's3://bucket/', on_full: block}
-  - {name: splunk, type: splunk_hec, url: 'https://splunk.example:8088', token: {env: T}}
-  - {name: datadog, type: datadog, site: datadoghq.eu}
 ",
             "
 c.yaml:1:1: admin: the admin port is not available yet in this version
 c.yaml:2:1: retention: purging is not available yet in this version; retention days from a governance document are carried as tags on every object, and are the days of a sink's object_lock
 c.yaml:4:33: sources[0].since: starting at a time is not available yet; use start_at
 c.yaml:5:22: seal.recipients[0].kms: AWS KMS recipients are not available yet in this version, they are planned; use {rsa: /etc/sealtail/archive.pub.pem}
-c.yaml:7:57: sinks[0].on_full: is not available yet in this version: archive sinks always block, nothing is given up
-c.yaml:8:26: sinks[1].type: the Splunk sink is not available yet in this version
-c.yaml:9:27: sinks[2].type: the Datadog sink is not available yet in this version
+c.yaml:7:57: sinks[0].on_full: is not available yet in this version: every sink blocks, nothing is given up
 ",
         );
 }
@@ -175,7 +171,7 @@ c.yaml:4:12: sinks[2].name: `../b` is no name for a sink
 fn what_does_not_fit_together() {
     refused(
         &with("limits: {memory: 16MiB}\nseal: {codec: zstd, level: 19}\n"),
-        "c.yaml:2:18: limits.memory: 16MiB is too little: 109MiB are needed (read buffer 1.25MiB, joiners 8MiB, journal block 2MiB, seal 96.5MiB, upload 512KiB)\n    raise it, or lower max_line or seal.level",
+        "c.yaml:2:18: limits.memory: 16MiB is too little: 109MiB are needed (read buffer 1.25MiB, joiners 8MiB, journal block 2MiB, seal 96.5MiB, upload 512KiB, events 0B)\n    raise it, or lower max_line or seal.level",
     );
     refused(
         &with("journal: {max_bytes: 64MiB}\nseal: {batch: {max_bytes: 17MiB}}\n"),
@@ -309,6 +305,51 @@ c.yaml:25:95: sinks[4].object_lock.retain_days: 0 is out of range
     a number from 1 to 36500
 c.yaml:26:58: sinks[5].tags: has no meaning for a file:// archive
     delete it, or write an s3:// url
+",
+    );
+}
+
+#[test]
+fn what_is_wrong_with_a_splunk_or_datadog_sink() {
+    refused(
+        "sinks:
+  - {name: a, type: archive, url: 'file:///srv/archive', events: [login], token: {env: T}}
+  - name: s
+    type: splunk_hec
+    url: http://splunk.example:8088
+    index: '{nothing}'
+    site: datadoghq.eu
+  - {name: t, type: splunk_hec, url: 'https://h:8088/services/collector', token: {env: T}}
+  - {name: d, type: datadog, site: datadoghq.org, api_key: {env: K}}
+  - {name: e, type: datadog, api_key: {env: K}}
+  - {name: f, type: datadog, site: datadoghq.eu, api_key: {env: K}, events: [lgin]}
+  - {name: g, type: datadog, site: datadoghq.eu, api_key: {env: K}, batch: {max_events: 2000}}
+  - {name: h, type: datadog, site: datadoghq.eu, api_key: {env: K}, on_full: gap}
+",
+        "
+c.yaml:2:66: sinks[0].events: has no meaning for a sink of type archive
+    delete it: an archive has everything, or it would prove nothing
+c.yaml:2:82: sinks[0].token: has no meaning for a sink of type archive
+    delete it
+c.yaml:3:5: sinks[1].token: is missing
+    {file: /run/secrets/…} or {env: NAME}
+c.yaml:5:10: sinks[1].url: is plain http:// to another machine
+    write https://, or allow_insecure: true beside it if the way is trusted
+c.yaml:6:12: sinks[1].index: is no template: only {origin}, {incarnation}, {event}, {level} and {path} are known; write {{ for a brace
+    wa-{event}
+c.yaml:7:11: sinks[1].site: has no meaning for a sink of type splunk_hec
+    delete it
+c.yaml:8:38: sinks[2].url: is not the base of the API: its path is added here
+    https://host:port
+c.yaml:9:36: sinks[3].site: `datadoghq.org` is no site of Datadog
+    one of datadoghq.com, us3.datadoghq.com, us5.datadoghq.com, ap1.datadoghq.com, ap2.datadoghq.com, uk1.datadoghq.com, datadoghq.eu, ddog-gov.com, us2.ddog-gov.com; another address is named by `url`
+c.yaml:10:5: sinks[4]: needs a `site` or a `url`
+    site: datadoghq.eu
+c.yaml:11:78: sinks[5].events[0]: `lgin` is no event
+    message_received, message_sent, message_status, template_status, account_event, call, api_request, login, db_deadlock, db_error, log, gap, agent_start, agent_end
+c.yaml:12:89: sinks[6].batch.max_events: 2000 is out of range
+    from 1 to 1000
+c.yaml:13:69: sinks[7].on_full: is not available yet in this version: every sink blocks, nothing is given up
 ",
     );
 }
