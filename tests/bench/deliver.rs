@@ -1,0 +1,135 @@
+//! What a sink that follows the journal takes, over loopback with TLS, as a ratio
+//! to a bare client that sends the same bytes one request after another.
+//!
+//! `cargo bench --bench deliver`. `SEALTAIL_BENCH_RECORDS` (100,000 if not set)
+//! says how many. The stand-in reads each body and answers without looking at it.
+//! Figures of one run compare with each other and with nothing else.
+
+#![expect(clippy::unwrap_used, reason = "a benchmark that cannot go on ends")]
+
+#[path = "../delivery/world.rs"]
+#[expect(dead_code, reason = "tests use more of it")]
+mod world;
+
+use sealtail::journal::Seq;
+use sealtail::ship::batch::{Batcher, Encode, Filled};
+use sealtail::sink::event::{Log, Selection};
+use sealtail::sink::{Counters, datadog, splunk};
+use sealtail_standins::{Datadog, DatadogConfig, Fault, Pki, Reply, Splunk, SplunkConfig};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use world::{How, TOKEN, To, World};
+
+fn main() {
+    let records = std::env::var("SEALTAIL_BENCH_RECORDS");
+    let records = records.ok().and_then(|n| n.parse().ok()).unwrap_or(100_000);
+    let pki = Pki::new().unwrap();
+    let world = World::new(records);
+    let ca = world.path("ca.pem");
+    std::fs::write(&ca, pki.ca_pem()).unwrap();
+
+    let splunk = Splunk::start(SplunkConfig::new(TOKEN).tls(&pki)).unwrap();
+    splunk.script().set_default([Fault::reply(Reply::splunk(200, 0, "Success"))]);
+    let datadog = Datadog::start(DatadogConfig::new(TOKEN).tls(&pki)).unwrap();
+    datadog.script().set_default([Fault::reply(Reply::new(202).body("{}"))]);
+
+    println!(
+        "{records} records over loopback with TLS; ratio: time of the sink / time of the floor"
+    );
+    for (name, to, path) in [
+        ("splunk", To::Splunk(&splunk.url()), "services/collector/event"),
+        ("datadog", To::Datadog(&datadog.url()), "api/v2/logs"),
+    ] {
+        let (bodies, raw) = bodies(&world, &to);
+        let (To::Splunk(url) | To::Datadog(url)) = &to;
+        let floor = floor(&format!("{url}/{path}"), pki.ca_pem(), &bodies);
+        let sent: usize = bodies.iter().map(bytes::Bytes::len).sum();
+        println!(
+            "{name}: {} bodies, {:.1} MB of events, {:.1} MB as sent; floor {:.2} s, {:.0} MB/s of events",
+            bodies.len(),
+            mb(raw),
+            mb(sent),
+            floor.as_secs_f64(),
+            mb(raw) / floor.as_secs_f64()
+        );
+        for in_flight in [1, 4] {
+            let mut how = How { max_in_flight: in_flight, ..How::default() };
+            how.name = if in_flight == 1 { "one" } else { "four" };
+            how.max_events = if name == "splunk" { 5000 } else { 1000 };
+            how.http.ca = Some(ca.clone());
+            how.http.timeout = Duration::from_secs(30);
+            // Each begins at the first record, with a cursor of its own.
+            let _ = std::fs::remove_dir_all(world.path("cursors"));
+            let begun = Instant::now();
+            let state = world.deliver(&to, &how).ended();
+            let took = begun.elapsed();
+            assert_eq!(state, sealtail::sink::State::Ok);
+            println!(
+                "  {in_flight} in flight: {:.2} s, {:.0} MB/s of events, {:.2} x the floor",
+                took.as_secs_f64(),
+                mb(raw) / took.as_secs_f64(),
+                took.as_secs_f64() / floor.as_secs_f64()
+            );
+        }
+    }
+}
+
+fn mb(bytes: usize) -> f64 {
+    bytes as f64 / 1e6
+}
+
+/// The bodies that a sink would send, and their length before compression.
+fn bodies(world: &World, to: &To<'_>) -> (Vec<bytes::Bytes>, usize) {
+    let log = Log { origin: "wa/test".into(), incarnation: "bench".into() };
+    let wanted = Selection::default();
+    let encoder: Box<dyn Encode> = match to {
+        To::Splunk(_) => Box::new(splunk::Encoder::new(
+            log,
+            splunk::Metadata::default(),
+            wanted,
+            (splunk::MAX_BYTES, 5000),
+        )),
+        To::Datadog(_) => Box::new(datadog::Encoder::new(
+            log,
+            datadog::Metadata::default(),
+            wanted,
+            (datadog::MAX_BYTES, 1000),
+            Arc::new(Counters::default()),
+        )),
+    };
+    let mut batcher =
+        Batcher::new(world.journal.handle(), Seq(0), encoder, true, u64::MAX).unwrap();
+    let (mut bodies, mut raw) = (Vec::new(), 0);
+    while let Filled::Batch(batch) = batcher.fill(sealtail::run::now_ms(), true).unwrap() {
+        raw += batch.raw_len;
+        bodies.push(batch.body);
+    }
+    (bodies, raw)
+}
+
+/// One request after another, nothing else.
+fn floor(url: &str, ca: &str, bodies: &[bytes::Bytes]) -> Duration {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let client = reqwest::Client::builder()
+        .tls_certs_only(reqwest::Certificate::from_pem_bundle(ca.as_bytes()).unwrap())
+        .build()
+        .unwrap();
+    runtime.block_on(async {
+        let begun = Instant::now();
+        for body in bodies {
+            let reply = client
+                .post(url)
+                .header("authorization", format!("Splunk {TOKEN}"))
+                .header("dd-api-key", TOKEN)
+                .header("content-encoding", "gzip")
+                .header("content-type", "application/json")
+                .body(body.clone())
+                .send()
+                .await
+                .unwrap();
+            assert!(reply.status().is_success());
+            reply.bytes().await.unwrap();
+        }
+        begun.elapsed()
+    })
+}
