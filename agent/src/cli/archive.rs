@@ -235,6 +235,7 @@ pub(super) async fn sink_store(
                 });
             }
             options.expected_owner.clone_from(&s3.expected_owner);
+            options.regions.clone_from(&s3.regions);
             options.write = write_options(s3);
             S3Store::open(options).await.map(Store::S3).map_err(|e| failed(&e))
         }
