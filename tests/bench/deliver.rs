@@ -16,6 +16,7 @@ use sealtail::ship::batch::{Batcher, Encode, Filled};
 use sealtail::sink::event::{Log, Selection};
 use sealtail::sink::{Counters, datadog, splunk};
 use sealtail_standins::{Datadog, DatadogConfig, Fault, Pki, Reply, Splunk, SplunkConfig};
+use std::io::Write as _;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use world::{How, TOKEN, To, World};
@@ -40,15 +41,20 @@ fn main() {
         ("splunk", To::Splunk(&splunk.url()), "services/collector/event"),
         ("datadog", To::Datadog(&datadog.url()), "api/v2/logs"),
     ] {
-        let (bodies, raw) = bodies(&world, &to);
+        let (bodies, raw) = bodies_of(&world, &to, true);
         let (To::Splunk(url) | To::Datadog(url)) = &to;
-        let floor = floor(&format!("{url}/{path}"), pki.ca_pem(), &bodies);
+        let url = format!("{url}/{path}");
+        let send = floor(&url, pki.ca_pem(), &bodies, false);
+        let plain = bodies_of(&world, &to, false).0;
+        let floor = floor(&url, pki.ca_pem(), &plain, true);
         let sent: usize = bodies.iter().map(bytes::Bytes::len).sum();
         println!(
-            "{name}: {} bodies, {:.1} MB of events, {:.1} MB as sent; floor {:.2} s, {:.0} MB/s of events",
+            "{name}: {} bodies, {:.1} MB of events, {:.1} MB as sent; sending alone {:.3} s; the floor, gzip and \
+             send, {:.2} s, {:.0} MB/s of events",
             bodies.len(),
             mb(raw),
             mb(sent),
+            send.as_secs_f64(),
             floor.as_secs_f64(),
             mb(raw) / floor.as_secs_f64()
         );
@@ -79,7 +85,7 @@ fn mb(bytes: usize) -> f64 {
 }
 
 /// The bodies that a sink would send, and their length before compression.
-fn bodies(world: &World, to: &To<'_>) -> (Vec<bytes::Bytes>, usize) {
+fn bodies_of(world: &World, to: &To<'_>, compress: bool) -> (Vec<bytes::Bytes>, usize) {
     let log = Log { origin: "wa/test".into(), incarnation: "bench".into() };
     let wanted = Selection::default();
     let encoder: Box<dyn Encode> = match to {
@@ -98,7 +104,7 @@ fn bodies(world: &World, to: &To<'_>) -> (Vec<bytes::Bytes>, usize) {
         )),
     };
     let mut batcher =
-        Batcher::new(world.journal.handle(), Seq(0), encoder, true, u64::MAX).unwrap();
+        Batcher::new(world.journal.handle(), Seq(0), encoder, compress, u64::MAX).unwrap();
     let (mut bodies, mut raw) = (Vec::new(), 0);
     while let Filled::Batch(batch) = batcher.fill(sealtail::run::now_ms(), true).unwrap() {
         raw += batch.raw_len;
@@ -107,8 +113,8 @@ fn bodies(world: &World, to: &To<'_>) -> (Vec<bytes::Bytes>, usize) {
     (bodies, raw)
 }
 
-/// One request after another, nothing else.
-fn floor(url: &str, ca: &str, bodies: &[bytes::Bytes]) -> Duration {
+/// One request after another, each body compressed before if `compress` says so.
+fn floor(url: &str, ca: &str, bodies: &[bytes::Bytes], compress: bool) -> Duration {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let client = reqwest::Client::builder()
         .tls_certs_only(reqwest::Certificate::from_pem_bundle(ca.as_bytes()).unwrap())
@@ -117,13 +123,14 @@ fn floor(url: &str, ca: &str, bodies: &[bytes::Bytes]) -> Duration {
     runtime.block_on(async {
         let begun = Instant::now();
         for body in bodies {
+            let body = if compress { gzip(body) } else { body.clone() };
             let reply = client
                 .post(url)
                 .header("authorization", format!("Splunk {TOKEN}"))
                 .header("dd-api-key", TOKEN)
                 .header("content-encoding", "gzip")
                 .header("content-type", "application/json")
-                .body(body.clone())
+                .body(body)
                 .send()
                 .await
                 .unwrap();
@@ -132,4 +139,10 @@ fn floor(url: &str, ca: &str, bodies: &[bytes::Bytes]) -> Duration {
         }
         begun.elapsed()
     })
+}
+
+fn gzip(raw: &[u8]) -> bytes::Bytes {
+    let mut out = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::new(2));
+    out.write_all(raw).unwrap();
+    out.finish().unwrap().into()
 }

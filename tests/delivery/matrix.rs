@@ -42,7 +42,7 @@ fn check(name: &str, class: Class, twice: usize, run: Run, observer: &Observer, 
 }
 
 /// One fault at the second of three batches.
-fn with_fault(name: &str, fault: Fault, class: Class, twice: usize, splunk: bool) {
+fn with_fault(name: &str, fault: &Fault, class: Class, twice: usize, splunk: bool) {
     let world = World::new(RECORDS);
     let how = How::default();
     let serve = |to: &To<'_>, script: &Script, observer: &Observer| {
@@ -94,7 +94,7 @@ fn every_code_of_hec() {
         for code in codes {
             let fault = Fault::reply(Reply::splunk(status, *code, "as it says"));
             let fault = fault.indexed(class == Fine);
-            with_fault(&format!("{status} code {code}"), fault, class, 0, true);
+            with_fault(&format!("{status} code {code}"), &fault, class, 0, true);
         }
     }
 }
@@ -116,7 +116,7 @@ fn every_status_from_splunk_without_a_code() {
     for (status, class) in statuses() {
         let reply =
             if status == 204 { Reply::new(status) } else { Reply::new(status).body("<html>") };
-        with_fault(&format!("splunk {status}"), Fault::reply(reply), class, 0, true);
+        with_fault(&format!("splunk {status}"), &Fault::reply(reply), class, 0, true);
     }
 }
 
@@ -125,7 +125,7 @@ fn every_status_from_datadog() {
     for (status, class) in statuses() {
         let reply =
             if status == 204 { Reply::new(status) } else { Reply::new(status).body("<html>") };
-        with_fault(&format!("datadog {status}"), Fault::reply(reply), class, 0, false);
+        with_fault(&format!("datadog {status}"), &Fault::reply(reply), class, 0, false);
     }
 }
 
@@ -161,17 +161,17 @@ fn faults() -> Vec<(&'static str, Fault, Class, usize)> {
 #[test]
 fn every_way_in_which_a_connection_to_splunk_goes_wrong() {
     for (name, fault, class, twice) in faults() {
-        with_fault(&format!("splunk: {name}"), fault, class, twice, true);
+        with_fault(&format!("splunk: {name}"), &fault, class, twice, true);
     }
 }
 
 #[test]
 fn every_way_in_which_a_connection_to_datadog_goes_wrong() {
     for (name, fault, class, twice) in faults() {
-        with_fault(&format!("datadog: {name}"), fault, class, twice, false);
+        with_fault(&format!("datadog: {name}"), &fault, class, twice, false);
     }
     for (name, what) in [("thrice", Continue::Thrice), ("others", Continue::OtherInterim)] {
-        with_fault(&format!("datadog: 100 {name}"), Fault::go_on(what), Class::Fine, 0, false);
+        with_fault(&format!("datadog: 100 {name}"), &Fault::go_on(what), Class::Fine, 0, false);
     }
 }
 

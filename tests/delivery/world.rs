@@ -218,17 +218,18 @@ impl Run {
     pub(crate) fn ended(mut self) -> State {
         let task = self.task.take().unwrap();
         let ended = async { tokio::time::timeout(LONG, task).await };
-        self.runtime.block_on(ended).expect("the engine never ended").unwrap()
+        let ended = self.runtime.block_on(ended);
+        assert!(ended.is_ok(), "the engine never ended");
+        ended.unwrap().unwrap()
     }
 
     /// Waits until it has said this of itself.
     pub(crate) fn reaches(&mut self, what: &str, is: impl Fn(&State) -> bool) -> State {
         let states = &mut self.states;
         let wait = async { tokio::time::timeout(LONG, states.wait_for(|s| is(s))).await };
-        match self.runtime.block_on(wait) {
-            Ok(state) => state.unwrap().clone(),
-            Err(_) => panic!("it never was {what}"),
-        }
+        let state = self.runtime.block_on(wait);
+        assert!(state.is_ok(), "it never was {what}");
+        state.unwrap().unwrap().clone()
     }
 
     /// SIGKILL, as far as a task can be killed: nothing of it goes on.

@@ -232,6 +232,7 @@ pub(super) fn sink_place(
         });
     }
     options.expected_owner.clone_from(&s3.expected_owner);
+    options.regions.clone_from(&s3.regions);
     options.write = write_options(s3);
     Ok(Place::S3(Box::new(options)))
 }

@@ -1,4 +1,5 @@
-//! `sealtail check --connect`: tries each destination, sends nothing that is kept.
+//! `sealtail check --connect`: tries each destination. Nothing is sent that is kept,
+//! but the one small object that trying a bucket leaves there.
 
 use super::assemble::{self, AssembleError};
 use super::{Failure, Outcome, print, runtime};
@@ -21,6 +22,8 @@ struct Row {
     limits: String,
     /// Days until its certificate ends.
     certificate: Option<i64>,
+    /// What else was found out, a line a fact.
+    facts: String,
 }
 
 impl Row {
@@ -49,6 +52,9 @@ impl Row {
         for error in errors.into_iter().flatten() {
             text.push_str(&format!("{:<12} {error}\n", ""));
         }
+        for fact in self.facts.lines() {
+            text.push_str(&format!("{:<12} {fact}\n", ""));
+        }
         if let Some(days) = self.certificate.filter(|days| *days < expiry::WARN_DAYS) {
             text.push_str(&format!("{:<12} its certificate ends in {days} days\n", ""));
         }
@@ -63,7 +69,7 @@ pub(super) fn connect(config: &Config) -> Outcome {
     let rows = runtime()?.block_on(async {
         let mut rows = Vec::new();
         for sink in &config.sinks {
-            rows.push(archive(sink).await?);
+            rows.push(archive(config, sink).await?);
         }
         for feed in &config.feeds {
             rows.push(feed_row(feed).await?);
@@ -90,23 +96,26 @@ pub(super) fn connect(config: &Config) -> Outcome {
     Ok(if good { ExitCode::SUCCESS } else { ExitCode::from(1) })
 }
 
-/// An archive is opened and asked for an object that is not there.
-async fn archive(sink: &crate::config::Sink) -> Result<Row, Failure> {
+/// An archive is tried as it is at the start; what it can do stands below its row.
+async fn archive(config: &Config, sink: &crate::config::Sink) -> Result<Row, Failure> {
     let place = assemble::place_of(&sink.archive).map_err(failure)?;
+    let origin = config.origin.to_string();
     let tried = match place.open().await {
-        Ok(store) => store.head("sealtail-check-connect").await.map(drop),
+        Ok(store) => store.probe(&origin).await,
         Err(e) => Err(e),
     };
     let refused = tried.as_ref().is_err_and(|e| e.class() == crate::store::Class::Halt);
-    let said = tried.map_err(|e| e.to_string());
+    let said = tried.as_ref().map(drop).map_err(ToString::to_string);
+    let verdict = tried.as_ref().ok().map(|found| found.verdict().map_err(|e| e.to_string()));
     Ok(Row {
         sink: sink.name.to_string(),
         place: place.to_string(),
         reached: if refused { Ok(()) } else { said.clone() },
-        authorised: if refused || said.is_ok() { Some(said) } else { None },
+        authorised: if refused { Some(said) } else { verdict },
         skew: None,
         limits: "one PUT, at most 256 MiB".to_owned(),
         certificate: None,
+        facts: tried.map(|found| found.to_string()).unwrap_or_default(),
     })
 }
 
@@ -131,6 +140,7 @@ async fn feed_row(feed: &Feed) -> Result<Row, Failure> {
         certificate: wire
             .certificate()
             .and_then(|der| expiry::days_left(&der, crate::run::now_ms())),
+        facts: String::new(),
     })
 }
 

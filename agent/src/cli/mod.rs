@@ -67,7 +67,8 @@ struct ConfigFile {
 struct CheckArguments {
     #[command(flatten)]
     file: ConfigFile,
-    /// Try each destination: reached, authorised, clock skew, limits. Nothing is sent that is kept.
+    /// Try each destination: reached, authorised, clock skew, limits. Nothing is sent that is
+    /// kept, but one small object that trying a bucket leaves there.
     #[arg(long)]
     connect: bool,
 }

@@ -12,8 +12,9 @@ use super::log::{Log, RawLog};
 use super::merge;
 use super::origin::{self, Origin};
 use super::redact::{RawRedact, Redact};
+use super::residency::{RawResidency, Residency};
 use super::seal::{RawSeal, Seal};
-use super::sinks::{self, Archive, RawSink, Sink, Sinks};
+use super::sinks::{self, Archive, Around, RawSink, Sink, Sinks};
 use super::sources::{self, FileSource, RawSource};
 use super::tree::{self, Source};
 use super::{schema, structure};
@@ -43,6 +44,8 @@ pub struct Config {
     pub feeds: Vec<Feed>,
     /// How the memory is dealt out.
     pub limits: Limits,
+    /// Where data may lie and go, if that is restricted.
+    pub residency: Option<Residency>,
     /// The agent's own log.
     pub log: Log,
     /// What the governance document says, if there is one.
@@ -91,6 +94,8 @@ pub(super) struct RawConfig {
     sinks: Option<Vec<Option<RawSink>>>,
     /// Bounds of what the agent takes.
     limits: Option<RawLimits>,
+    /// Where data may lie, and where it may go.
+    residency: Option<RawResidency>,
     /// The agent's own log.
     log: Option<RawLog>,
     /// A governance document, as it is.
@@ -141,7 +146,12 @@ impl RawConfig {
         let redact = self.redact.and_then(|r| r.convert(pii, check));
         let journal = self.journal.and_then(|j| j.convert(check));
         let seal = self.seal.and_then(|s| s.convert(journal.as_ref(), check));
-        let sinks = sinks::convert(self.sinks, governance.as_ref(), check);
+        let residency = self.residency.map(|r| r.convert(check));
+        let around = Around {
+            governance: governance.as_ref(),
+            residency: residency.as_ref().and_then(Option::as_ref),
+        };
+        let sinks = sinks::convert(self.sinks, around, check);
         if let (Some(journal), Some(sinks)) = (&journal, &sinks) {
             apart(journal, &sinks.archives, check);
         }
@@ -158,6 +168,10 @@ impl RawConfig {
             sinks: archives,
             feeds,
             limits: limits?,
+            residency: match residency {
+                Some(residency) => Some(residency?),
+                None => None,
+            },
             log: self.log?.convert()?,
             governance,
             effective: Effective::new(effective),

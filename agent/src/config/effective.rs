@@ -31,13 +31,16 @@ impl fmt::Display for Effective {
 }
 
 /// The order in which people expect the keys; others follow by the alphabet.
-const ORDER: [&str; 59] = [
+const ORDER: [&str; 62] = [
     "origin",
     "sources",
     "redact",
     "journal",
     "seal",
     "sinks",
+    "residency",
+    "regions",
+    "sites",
     "limits",
     "log",
     "governance",

@@ -7,6 +7,7 @@ use super::governance::Governance;
 use super::journal::JournalKey;
 use super::keys::{KeyState, KeyUse};
 use super::quantity::{about, spoken};
+use super::residency::Residency;
 use super::s3::{Encryption, ObjectLock};
 use super::seal::Codec;
 use super::sinks::{Archive, S3};
@@ -43,6 +44,9 @@ pub fn render_check(config: &Config, env: &Env<'_>) -> String {
     }
     if !config.feeds.is_empty() {
         section(&mut out, "Splunk and Datadog", feeds(config));
+    }
+    if let Some(residency) = &config.residency {
+        section(&mut out, "Residency", places(residency, config));
     }
     section(&mut out, "Keys", keys(config, env));
     out
@@ -108,6 +112,32 @@ fn disk(config: &Config) -> Vec<String> {
         spoken(b.max_age),
         b.max_records
     ));
+    lines
+}
+
+/// Where data may lie and go, and how that is known.
+fn places(residency: &Residency, config: &Config) -> Vec<String> {
+    let mut lines = Vec::new();
+    if let Some(regions) = &residency.regions {
+        lines.push(format!("Buckets and KMS keys may be in {} only.", regions.join(", ")));
+        for sink in &config.sinks {
+            if let Archive::S3(s3) = &sink.archive {
+                lines.push(match &s3.region {
+                    Some(region) => format!(
+                        "`{}` is in {region}, by its configuration; the bucket's own word is asked for at the start.",
+                        sink.name
+                    ),
+                    None => format!(
+                        "`{}`: its region is known at the start, which is refused when it is another one.",
+                        sink.name
+                    ),
+                });
+            }
+        }
+    }
+    if let Some(sites) = &residency.sites {
+        lines.push(format!("Datadog sites: {} only.", sites.join(", ")));
+    }
     lines
 }
 

@@ -218,6 +218,10 @@ impl RawAssumeRole {
 }
 
 impl RawEncryption {
+    pub(super) fn key_id(&self) -> Option<&str> {
+        self.key_id.as_deref()
+    }
+
     pub(super) fn convert(self, path: &str, check: &mut Check<'_>) -> Option<Encryption> {
         let at = |key: &str| format!("{path}.{key}");
         match self.r#type? {

@@ -2,12 +2,13 @@
 
 use super::convert::Check;
 use super::feeds::{
-    Feed, RawAcknowledgements, RawBatch as RawFeedBatch, RawCompression, RawFeed, RawLevel,
+    Feed, FeedTo, RawAcknowledgements, RawBatch as RawFeedBatch, RawCompression, RawFeed, RawLevel,
     RawRate, RawTls,
 };
 use super::governance::Governance;
 use super::origin::is_name_byte;
 use super::quantity::RawDuration;
+use super::residency::Residency;
 use super::s3::{
     self, AssumeRole, Credentials, Encryption, ObjectLock, RawAssumeRole, RawCredentials,
     RawEncryption, RawObjectLock,
@@ -103,6 +104,9 @@ pub struct S3 {
     pub tags: Vec<(String, String)>,
     /// Object Lock on what is written once.
     pub object_lock: Option<ObjectLock>,
+    /// The regions that the bucket may be in (`residency.regions`); the region
+    /// that is written here is one of them.
+    pub regions: Option<Vec<String>>,
 }
 
 /// When the S3 client adds checksums of its own.
@@ -290,7 +294,7 @@ const S3_ONLY: [&str; 13] = [
 
 pub(super) fn convert(
     raw: Option<Vec<Option<RawSink>>>,
-    governance: Option<&Governance>,
+    around: Around<'_>,
     check: &mut Check<'_>,
 ) -> Option<Sinks> {
     let Some(raw) = raw.filter(|sinks| !sinks.is_empty()) else {
@@ -304,7 +308,7 @@ pub(super) fn convert(
         return None;
     };
     let sinks: Vec<_> =
-        raw.into_iter().enumerate().map(|(n, sink)| sink?.convert(n, governance, check)).collect();
+        raw.into_iter().enumerate().map(|(n, sink)| sink?.convert(n, around, check)).collect();
     unique(&sinks, check);
     let mut all = Sinks::default();
     for sink in sinks.into_iter().collect::<Option<Vec<_>>>()? {
@@ -314,6 +318,13 @@ pub(super) fn convert(
         }
     }
     Some(all)
+}
+
+/// What else the configuration says about sinks.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Around<'a> {
+    pub(super) governance: Option<&'a Governance>,
+    pub(super) residency: Option<&'a Residency>,
 }
 
 /// No two sinks share a name (cursors) or a destination (claims).
@@ -340,12 +351,7 @@ fn unique(sinks: &[Option<Made>], check: &mut Check<'_>) {
 }
 
 impl RawSink {
-    fn convert(
-        self,
-        index: usize,
-        governance: Option<&Governance>,
-        check: &mut Check<'_>,
-    ) -> Option<Made> {
+    fn convert(self, index: usize, around: Around<'_>, check: &mut Check<'_>) -> Option<Made> {
         let path = &format!("sinks[{index}]");
         let at = |key: &str| format!("{path}.{key}");
         let name = self.name.as_deref().and_then(|n| sink_name(n, &at("name"), check));
@@ -372,6 +378,22 @@ impl RawSink {
         if kind != Type::Archive {
             let is_splunk = kind == Type::SplunkHec;
             let feed = self.feed().convert((name, index), is_splunk, path, check)?;
+            let host = |url: &str| {
+                let url = reqwest::Url::parse(url).ok();
+                url.and_then(|url| url.host_str().map(str::to_owned)).unwrap_or_default()
+            };
+            let (key, site) = match &feed.to {
+                FeedTo::Splunk { url, .. } | FeedTo::Datadog { url: Some(url), .. } => {
+                    ("url", host(url))
+                }
+                FeedTo::Datadog { site, .. } => ("site", site.clone()),
+            };
+            if let Some(residency) = around.residency
+                && let Err(outside) = residency.site(&site)
+            {
+                let hint = "one of those, or change residency";
+                check.refuse(&at(key), outside.to_string(), hint);
+            }
             return Some(Made::Feed(Box::new(feed)));
         }
         if self.url.is_none() && !check.given(&at("url")) {
@@ -387,7 +409,7 @@ impl RawSink {
                 Archive::Directory(folder)
             }
             ArchiveUrl::S3 { bucket, prefix } => {
-                Archive::S3(Box::new(self.s3((bucket, prefix), path, governance, check)?))
+                Archive::S3(Box::new(self.s3((bucket, prefix), path, around, check)?))
             }
         };
         Some(Made::Archive(Sink { name: name?, index, archive }))
@@ -429,7 +451,7 @@ impl RawSink {
         self,
         (bucket, prefix): (String, String),
         path: &str,
-        governance: Option<&Governance>,
+        around: Around<'_>,
         check: &mut Check<'_>,
     ) -> Option<S3> {
         let at = |key: &str| format!("{path}.{key}");
@@ -445,6 +467,13 @@ impl RawSink {
             let what = format!("`{}` is no region", check.shown(&at("region")));
             check.refuse(&at("region"), what, "eu-central-1");
         }
+        let regions = around.residency.filter(|r| r.regions.is_some());
+        if let (Some(residency), Some(region)) = (regions, &self.region)
+            && let Err(outside) = residency.region(region)
+        {
+            let hint = "a bucket in one of those, or change residency";
+            check.refuse(&at("region"), outside.to_string(), hint);
+        }
         if let Some(profile) = &self.profile {
             s3::profile(profile, &at("profile"), check);
             if check.given(&at("credentials")) {
@@ -459,7 +488,15 @@ impl RawSink {
             let amazon = self.endpoint.is_none();
             s3::storage_class(class, amazon, &at("storage_class"), check);
         }
-        let tags = s3::tags(self.tags.unwrap_or_default(), &at("tags"), governance, check);
+        let tags = s3::tags(self.tags.unwrap_or_default(), &at("tags"), around.governance, check);
+        // A key by its id or alias is where the bucket is.
+        let key = self.server_side_encryption.as_ref().and_then(RawEncryption::key_id);
+        if let (Some(residency), Some(key)) = (regions, key.filter(|key| key.starts_with("arn:")))
+            && let Err(outside) = residency.arn(key)
+        {
+            let path = at("server_side_encryption.key_id");
+            check.refuse(&path, outside.to_string(), "a key in one of those, or change residency");
+        }
         // All of them are judged before any is missed.
         let credentials = self.credentials.map(|raw| raw.convert(&at("credentials"), check));
         let assume_role =
@@ -468,7 +505,7 @@ impl RawSink {
             .server_side_encryption
             .map(|raw| raw.convert(&at("server_side_encryption"), check));
         let object_lock =
-            self.object_lock.map(|raw| raw.convert(&at("object_lock"), governance, check));
+            self.object_lock.map(|raw| raw.convert(&at("object_lock"), around.governance, check));
         Some(S3 {
             bucket,
             prefix,
@@ -484,6 +521,7 @@ impl RawSink {
             storage_class: self.storage_class,
             tags,
             object_lock: whole(object_lock, &at("object_lock"), check)?,
+            regions: regions.and_then(|r| r.regions.clone()),
         })
     }
 }

@@ -76,6 +76,7 @@ fn sink(disk: SharedDisk, archive: &Path, home: &Path, outbox: Arc<Outbox>) -> A
         name: "a".into(),
         place: Place::Directory(disk, archive.to_owned()),
         folder: "wa/".to_owned(),
+        origin: "wa".to_owned(),
         meta: ObjectMeta::default(),
         backup: None,
     };

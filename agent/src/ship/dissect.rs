@@ -99,7 +99,7 @@ impl Dissection {
     }
 
     /// What to do next.
-    pub fn next(&mut self) -> Next {
+    pub fn step(&mut self) -> Next {
         if let Some((range, refusal)) = self.bad.take() {
             if range.len() > 1 {
                 let middle = range.start + range.len() / 2;
@@ -112,10 +112,11 @@ impl Dissection {
             }
             self.singles.push((range.start, refusal));
         }
-        if !self.taken && self.singles.len() + self.samples >= ALL {
-            if let Some((_, refusal)) = self.singles.first() {
-                return Next::AllRefused(refusal.clone());
-            }
+        if !self.taken
+            && self.singles.len() + self.samples >= ALL
+            && let Some((_, refusal)) = self.singles.first()
+        {
+            return Next::AllRefused(refusal.clone());
         }
         if !self.taken && self.singles.len() >= 3 {
             // Is there any that it takes? The last one, then one in the middle.
@@ -199,7 +200,7 @@ mod tests {
         let mut dissection = Dissection::new(len, refusal(), first);
         let (mut taken, mut requests) = (Vec::new(), 1);
         loop {
-            match dissection.next() {
+            match dissection.step() {
                 Next::Try(range) => {
                     requests += 1;
                     if bad.iter().any(|b| range.contains(b)) {
@@ -265,7 +266,7 @@ mod tests {
             let mut dissection = Dissection::new(len, refusal(), named);
             let mut taken = 0;
             let condemned = loop {
-                match dissection.next() {
+                match dissection.step() {
                     Next::Try(range) => {
                         taken += range.len();
                         dissection.was_taken();
@@ -289,7 +290,7 @@ mod tests {
             };
             let mut taken = Vec::new();
             let condemned = loop {
-                match dissection.next() {
+                match dissection.step() {
                     Next::Try(range) if sizes[range.clone()].iter().sum::<usize>() > 300 => {
                         dissection.was_refused(refusal(), true);
                     }

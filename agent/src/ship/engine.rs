@@ -405,7 +405,7 @@ impl Engine {
             && self.refused.is_none()
             && self.rate.wait(self.began.elapsed()).is_zero()
         {
-            let Some(slot) = self.ledger.next() else { break };
+            let Some(slot) = self.ledger.take_queued() else { break };
             self.rate.take(slot.batch.body.len());
             let wire = Arc::clone(&self.wire);
             let compressed = self.options.compressed;
@@ -645,7 +645,7 @@ impl Engine {
         };
         let mut parts: Vec<Part> = Vec::new();
         let found = loop {
-            let range = match search.next() {
+            let range = match search.step() {
                 Step::Try(range) => range,
                 Step::Condemned(singles) => break Ok(singles),
                 Step::AllRefused(refusal) => break Err(refusal),

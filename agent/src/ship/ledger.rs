@@ -68,7 +68,7 @@ impl Ledger {
     }
 
     /// Takes the oldest batch that is to be sent; it counts as being sent now.
-    pub fn next(&mut self) -> Option<Slot> {
+    pub fn take_queued(&mut self) -> Option<Slot> {
         let slot = self.slots.iter_mut().find(|s| s.stand == Stand::Queued)?;
         slot.stand = Stand::Sending;
         Some(slot.clone())
@@ -202,7 +202,7 @@ mod tests {
         for first in [0, 10, 20] {
             ledger.push(batch(first, first + 10));
         }
-        let ids: Vec<_> = std::iter::from_fn(|| ledger.next()).map(|s| s.id).collect();
+        let ids: Vec<_> = std::iter::from_fn(|| ledger.take_queued()).map(|s| s.id).collect();
         assert_eq!(ids.len(), 3);
         ledger.set(ids[1], Stand::Done);
         assert_eq!(ledger.settle(), None);
@@ -222,12 +222,12 @@ mod tests {
         for first in [0, 10, 20] {
             ledger.push(batch(first, first + 10));
         }
-        ledger.next();
-        let middle = ledger.next().unwrap().id;
+        ledger.take_queued();
+        let middle = ledger.take_queued().unwrap().id;
         let parts = [batch(10, 13), batch(13, 20)].map(|b| ledger.slot(b, Stand::Queued));
         ledger.replace(middle, parts.into());
         let firsts: Vec<_> =
-            std::iter::from_fn(|| ledger.next()).map(|s| s.batch.first.0).collect();
+            std::iter::from_fn(|| ledger.take_queued()).map(|s| s.batch.first.0).collect();
         assert_eq!(firsts, [10, 13, 20]);
     }
 
@@ -237,14 +237,14 @@ mod tests {
         for first in [0, 10, 20] {
             ledger.push(batch(first, first + 10));
         }
-        let first = ledger.next().unwrap().id;
+        let first = ledger.take_queued().unwrap().id;
         assert_eq!(ledger.rewind(), Some(Seq(10)));
         assert_eq!(ledger.len(), 1);
         ledger.push(batch(10, 20));
         ledger.push(batch(20, 30));
         ledger.set(first, Stand::Queued);
         let id = ledger.get(first).unwrap().id;
-        ledger.next();
+        ledger.take_queued();
         ledger.set(id, Stand::Queued);
         assert_eq!(ledger.rewind(), Some(Seq(0)));
     }

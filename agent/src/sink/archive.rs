@@ -16,7 +16,7 @@ use crate::fault;
 use crate::sealer::entry::EntryHead;
 use crate::sealer::outbox::{Outbox, OutboxError};
 use crate::ship::backoff::Backoff;
-use crate::store::{Body, Class, ObjectMeta, Place, Store, StoreError};
+use crate::store::{Body, Class, Mark, ObjectMeta, Place, Store, StoreError};
 use bytes::Bytes;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -35,6 +35,8 @@ pub struct Options {
     pub place: Place,
     /// The folder of this incarnation in it, ending in `/`.
     pub folder: String,
+    /// The folder of all incarnations of this agent, without a slash at its end.
+    pub origin: String,
     /// What is told to the store of each object.
     pub meta: ObjectMeta,
     /// The regular copy of checkpoint and proof, if there is to be one.
@@ -46,6 +48,7 @@ pub struct ArchiveSink {
     name: String,
     place: Place,
     folder: String,
+    origin: String,
     /// Opened when there is something to upload, for as long as it takes.
     store: Option<Store>,
     outbox: Arc<Outbox>,
@@ -119,7 +122,7 @@ impl ArchiveSink {
         outbox: Arc<Outbox>,
         cursors: Cursors,
     ) -> Result<Self, CursorError> {
-        let Options { name, place, folder, meta, backup } = options;
+        let Options { name, place, folder, origin, meta, backup } = options;
         let known = cursors.load(&name)?;
         let range = outbox.begin()..=outbox.end();
         let next = match &known {
@@ -138,6 +141,7 @@ impl ArchiveSink {
             name,
             place,
             folder,
+            origin,
             store: None,
             outbox,
             cursors,
@@ -198,13 +202,19 @@ impl ArchiveSink {
         Ok(true)
     }
 
-    /// The store, opened when it is first needed; then what an earlier life of
-    /// this process left unfinished there is removed.
+    /// The store, opened and tried when it is first needed; then what an earlier
+    /// life of this process left unfinished there is removed.
     async fn store(&mut self) -> Result<Store, StoreError> {
         if let Some(store) = &self.store {
             return Ok(store.clone());
         }
         let store = self.place.open().await?;
+        let found = store.probe(&self.origin).await?;
+        for row in found.rows().iter().filter(|row| row.mark != Mark::Good) {
+            tracing::warn!(sink = self.name, "{}: {}", row.what, row.answer);
+        }
+        // What is promised in its name it can keep, or nothing is sent there.
+        found.verdict()?;
         store.sweep(&self.folder).await?;
         self.store = Some(store.clone());
         Ok(store)

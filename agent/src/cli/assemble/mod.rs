@@ -261,7 +261,8 @@ fn sinks(
         let Some(place) = archives.remove(&name) else { continue };
         let (meta, backup) = (meta.clone(), backup.clone());
         let folder = layout.base().to_owned();
-        let options = archive::Options { name, place, folder, meta, backup };
+        let origin = config.origin.to_string();
+        let options = archive::Options { name, place, folder, origin, meta, backup };
         let sink = ArchiveSink::new(options, Arc::clone(outbox), cursors.clone())?;
         next.insert(sink.name().to_owned(), sink.next_leaf());
         sinks.push(sink);

@@ -83,7 +83,7 @@ fn yaml_that_is_none_or_strange() {
     refused("", "c.yaml:1:1: there is nothing in it");
     refused(
         "- a\n",
-        "c.yaml:1:1: a list cannot stand here\n    write keys and values (`governance`, `journal`, `limits`, `log`, `origin`, `redact`, `seal`, `sinks` or `sources`)",
+        "c.yaml:1:1: a list cannot stand here\n    write keys and values (`governance`, `journal`, `limits`, `log`, `origin`, `redact`, `residency`, `seal`, `sinks` or `sources`)",
     );
     refused(
         &with("log: {level: info}\nlog: {level: warn}\n"),
@@ -351,5 +351,42 @@ c.yaml:12:89: sinks[6].batch.max_events: 2000 is out of range
     from 1 to 1000
 c.yaml:13:69: sinks[7].on_full: is not available yet in this version: every sink blocks, nothing is given up
 ",
+    );
+}
+
+#[test]
+fn what_is_outside_of_the_residency() {
+    refused(
+        "residency: {regions: [eu-central-1, eu-west-1]}
+sinks:
+  - {name: a, type: archive, url: 's3://audit-logs/a', region: eu-west-2}
+  - name: b
+    type: archive
+    url: s3://audit-logs/b
+    server_side_encryption: {type: kms, key_id: 'arn:aws:kms:us-east-1:123456789012:key/x'}
+",
+        "
+c.yaml:3:64: sinks[0].region: region eu-west-2 is not among residency.regions (eu-central-1, eu-west-1)
+    a bucket in one of those, or change residency
+c.yaml:7:49: sinks[1].server_side_encryption.key_id: region us-east-1 is not among residency.regions (eu-central-1, eu-west-1)
+    a key in one of those, or change residency
+",
+    );
+    refused(
+        &with("residency: {regions: [], sites: ['eu-*']}\n"),
+        "
+c.yaml:2:22: residency.regions: allows nothing
+    [eu-central-1], or delete it
+c.yaml:2:34: residency.sites[0]: `eu-*` is no whole name
+    each by its name, such as datadoghq.eu
+",
+    );
+    refused(
+        &with("residency: {}\n"),
+        "c.yaml:2:12: residency: restricts nothing\n    {regions: [eu-central-1]}",
+    );
+    refused(
+        &with("residency: {region: [eu-central-1]}\n"),
+        "c.yaml:2:13: residency.region: unknown key\n    did you mean `regions`?",
     );
 }

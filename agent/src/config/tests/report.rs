@@ -125,3 +125,26 @@ sinks:
     let report = render_check(&good(&without), &env);
     assert!(report.contains("No sink has an object_lock with a mode."), "{report}");
 }
+
+#[test]
+fn the_residency_is_said_in_words() {
+    let text = "residency: {regions: [eu-central-1], sites: [datadoghq.eu]}
+sinks:
+  - {name: a, type: archive, url: 's3://audit-logs/a', region: eu-central-1}
+  - {name: b, type: archive, url: 's3://audit-logs/b'}
+  - {name: c, type: archive, url: 'file:///srv/c'}
+";
+    let c = good(text);
+    let report = render_check(&c, &env);
+    for words in [
+        "Buckets and KMS keys may be in eu-central-1 only.",
+        "`a` is in eu-central-1, by its configuration; the bucket's own word is asked for at the start.",
+        "`b`: its region is known at the start, which is refused when it is another one.",
+        "Datadog sites: datadoghq.eu only.",
+    ] {
+        assert!(report.contains(words), "{words}\n{report}");
+    }
+    let Archive::S3(s3) = &c.sinks[1].archive else { panic!("not S3") };
+    assert_eq!(s3.regions.as_deref(), Some(&["eu-central-1".to_owned()][..]));
+    assert_eq!(good(&report).config_hash(), c.config_hash());
+}

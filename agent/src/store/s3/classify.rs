@@ -14,6 +14,16 @@ use std::time::{Duration, SystemTime};
 /// Longest text of a server that is repeated in a message, in characters.
 const LONGEST_QUOTE: usize = 200;
 
+/// How a source of credentials says no, in the SDK's words.
+const REFUSALS: [&str; 6] = [
+    "AccessDenied",
+    "InvalidClientTokenId",
+    "InvalidIdentityToken",
+    "SignatureDoesNotMatch",
+    "StatusCode(401)",
+    "StatusCode(403)",
+];
+
 /// An answer, or a failure to get one, taken apart.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Fault {
@@ -232,13 +242,18 @@ fn credentials(error: &(dyn Error + 'static)) -> Option<Fault> {
                 CredentialsError::InvalidConfiguration(_) => Fault::Lasting {
                     reason: format!("the credentials are configured wrongly: {}", chain(error)),
                 },
-                // STS is there and says no: somebody has to allow it.
-                _ if chain(error).contains("AccessDenied") => {
-                    Fault::Lasting { reason: format!("no credentials to be had: {}", chain(error)) }
+                // A metadata service or STS that is away, or in trouble, may
+                // come back; one that says no waits for somebody. Every attempt
+                // says why, but not what else was in the answer.
+                _ => {
+                    let said = chain(error);
+                    let said = said.split(". Response {").next().unwrap_or_default();
+                    let reason = format!("no credentials to be had: {said}");
+                    match REFUSALS.iter().any(|word| said.contains(word)) {
+                        true => Fault::Lasting { reason },
+                        false => Fault::passing(&reason, false),
+                    }
                 }
-                // A metadata service or STS that is away, or in trouble: it may
-                // come back, and every attempt says why.
-                _ => Fault::passing(&format!("no credentials to be had: {}", chain(error)), false),
             });
         }
         next = error.source();

@@ -39,11 +39,11 @@ pub(super) fn http() -> SharedHttpClient {
 /// A client that reads its credentials when they are first needed.
 ///
 /// # Errors
-/// A sentence: there is no region.
+/// A sentence: there is no region, or one where nothing may lie.
 pub(super) async fn connect(
     options: &S3Options,
     http: &SharedHttpClient,
-) -> Result<Client, &'static str> {
+) -> Result<Client, String> {
     let shared = environment(options, http).await;
     let endpoint = match &options.endpoint {
         Some(endpoint) => Some(endpoint.as_str().to_owned()),
@@ -52,8 +52,9 @@ pub(super) async fn connect(
     let region = match (shared.region(), &endpoint) {
         (Some(region), _) => region.clone(),
         (None, Some(_)) => Region::new(ANY_REGION),
-        (None, None) => return Err("no region is known; set region, or AWS_REGION"),
+        (None, None) => return Err("no region is known; set region, or AWS_REGION".to_owned()),
     };
+    options.admit(region.as_ref())?;
     let elsewhere = endpoint.as_deref().is_some_and(|e| !is_amazon(e));
     let timeouts = TimeoutConfig::builder().connect_timeout(CONNECT_TIMEOUT).build();
     let mut builder = aws_sdk_s3::config::Builder::from(&shared)

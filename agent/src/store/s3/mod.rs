@@ -10,6 +10,8 @@
 //! unsigned payloads, redirects to other regions.
 
 mod body;
+#[cfg(test)]
+mod chain_tests;
 mod classify;
 mod client;
 #[cfg(test)]

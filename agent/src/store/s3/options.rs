@@ -32,6 +32,8 @@ pub struct S3Options {
     /// The account that the bucket has to belong to (twelve digits); the server
     /// refuses every request otherwise.
     pub expected_owner: Option<String>,
+    /// The regions that the bucket may be in (data residency). `None`: any.
+    pub regions: Option<Vec<String>>,
     /// What is asked of the bucket for each object that is written.
     pub write: WriteOptions,
 }
@@ -51,7 +53,19 @@ impl S3Options {
             profile: None,
             assume_role: None,
             expected_owner: None,
+            regions: None,
             write: WriteOptions::default(),
+        }
+    }
+
+    /// Refuses a region that the bucket may not be in.
+    pub(super) fn admit(&self, region: &str) -> Result<(), String> {
+        match &self.regions {
+            Some(allowed) if !allowed.iter().any(|r| r == region) => Err(format!(
+                "region {region} is not among residency.regions ({})",
+                allowed.join(", ")
+            )),
+            _ => Ok(()),
         }
     }
 

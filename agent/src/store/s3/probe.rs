@@ -47,6 +47,8 @@ pub struct S3Probe {
     pub read_back: ReadBack,
     /// What is configured.
     pub wanted: Option<ObjectLock>,
+    /// Why nothing may lie in that region.
+    pub outside: Option<String>,
 }
 
 /// An answer, unless asking is not allowed.
@@ -91,17 +93,22 @@ impl S3Store {
         self.reach(&heard).await?;
         let versioned = self.versioned(&heard).await?;
         let lock = self.bucket_lock().await?;
-        // A lock that the bucket cannot keep would be refused in worse words.
+        let (region, skew) = heard.taken();
+        let told = || self.client().config().region().map(|r| r.as_ref().to_owned());
+        let region = region.or_else(told);
+        let outside = region.as_deref().and_then(|r| self.0.options.admit(r).err());
+        // Nothing is written where nothing may lie; and a lock that the bucket
+        // cannot keep would be refused in worse words.
         let conditional = match (self.0.options.write.lock, lock) {
+            _ if outside.is_some() => true,
             (Some(_), Answer::Known(BucketLock::No)) => true,
             _ => self.twice(&name).await?,
         };
         let read_back = self.read_back(&name).await?;
-        let (region, skew) = heard.taken();
-        let told = || self.client().config().region().map(|r| r.as_ref().to_owned());
         Ok(S3Probe {
             place: self.place().to_owned(),
-            region: region.or_else(told),
+            outside,
+            region,
             skew,
             versioned,
             lock,
@@ -258,6 +265,9 @@ where
 impl S3Probe {
     pub(in crate::store) fn verdict(&self) -> Result<(), StoreError> {
         let refuse = |reason: String| Err(StoreError::refused(Doing::Open, &self.place, reason));
+        if let Some(why) = &self.outside {
+            return refuse(format!("the bucket is where it may not be: {why}"));
+        }
         if let Some(why) = self.unlockable() {
             return refuse(format!("object_lock is configured, but {why}"));
         }
@@ -289,7 +299,12 @@ impl S3Probe {
     pub(in crate::store) fn rows(&self) -> Vec<Row> {
         let mut rows = vec![
             Row::new("writable", Mark::Good, format!("yes, {}", self.place)),
-            Row::new("region", Mark::Good, self.region.as_deref().unwrap_or("not told")),
+            match &self.outside {
+                Some(why) => Row::new("region", Mark::Bad, why),
+                None => {
+                    Row::new("region", Mark::Good, self.region.as_deref().unwrap_or("not told"))
+                }
+            },
             match self.conditional {
                 true => Row::new("written once", Mark::Good, "yes, a second write is refused"),
                 false => Row::new("written once", Mark::Bad, "NO: If-None-Match is not honoured"),

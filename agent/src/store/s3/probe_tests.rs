@@ -212,3 +212,28 @@ async fn what_keeps_a_bucket_from_being_used_is_an_error() {
         assert!(e.to_string().contains(says), "{says}: {e}");
     }
 }
+
+#[tokio::test]
+async fn data_stays_where_it_may_be() {
+    let regions = |names: &[&str]| Some(names.iter().map(|n| (*n).to_owned()).collect());
+    let stub = Stub::start(vec![
+        answer(200, "x-amz-bucket-region: us-east-1\r\n", ""),
+        versioning("Enabled"),
+        no_lock(),
+        answer(404, "", ""),
+    ]);
+    let inside = S3Options { regions: regions(&["eu-test-1"]), ..options(&stub.url()) };
+    let store = Store::S3(S3Store::open(inside.clone()).await.unwrap());
+    let found = store.probe("").await.unwrap();
+    let e = found.verdict().unwrap_err();
+    assert_eq!(e.class(), Class::Halt);
+    assert!(e.to_string().contains("region us-east-1 is not among residency.regions (eu-test-1)"));
+    assert!(found.to_string().contains("BAD  region"), "{found}");
+    let asked = stub.finish();
+    assert!(asked.iter().all(|asked| !asked.line.starts_with("PUT")), "nothing is written there");
+
+    let outside = S3Options { regions: regions(&["eu-west-1"]), ..inside };
+    let e = S3Store::open(outside).await.unwrap_err();
+    assert_eq!(e.class(), Class::Halt);
+    assert!(e.to_string().contains("region eu-test-1 is not among"), "{e}");
+}

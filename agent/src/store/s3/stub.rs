@@ -4,6 +4,7 @@
 
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 
@@ -47,7 +48,12 @@ pub(super) struct Asked {
     pub(super) headers: Vec<(String, String)>,
     /// Bytes of the body that were read.
     pub(super) body: usize,
+    /// The first of them, as text.
+    pub(super) text: String,
 }
+
+/// How much of a body is kept.
+const KEPT: usize = 16 * 1024;
 
 impl Asked {
     pub(super) fn header(&self, name: &str) -> Option<&str> {
@@ -61,6 +67,7 @@ pub(super) struct Stub {
     asked: Arc<Mutex<Vec<Asked>>>,
     thread: Option<JoinHandle<()>>,
     steps: usize,
+    stop: Arc<AtomicBool>,
 }
 
 impl Stub {
@@ -74,12 +81,32 @@ impl Stub {
                 let Ok((stream, _)) = listener.accept() else {
                     return;
                 };
-                if let Some(request) = serve(stream, &step) {
+                if let Some(request) = serve(stream, |_| step) {
                     kept.lock().unwrap().push(request);
                 }
             }
         });
-        Self { address, asked, thread: Some(thread), steps: count }
+        Self { address, asked, thread: Some(thread), steps: count, stop: Arc::default() }
+    }
+
+    /// A server that decides by the request's head, until it is dropped.
+    pub(super) fn answering(mut choose: impl FnMut(&Asked) -> Step + Send + 'static) -> Self {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        let address = listener.local_addr().unwrap();
+        let asked = Arc::new(Mutex::new(Vec::new()));
+        let stop = Arc::new(AtomicBool::new(false));
+        let (kept, stopped) = (Arc::clone(&asked), Arc::clone(&stop));
+        let thread = std::thread::spawn(move || {
+            while !stopped.load(Ordering::SeqCst) {
+                let Ok((stream, _)) = listener.accept() else {
+                    return;
+                };
+                if let Some(request) = serve(stream, &mut choose) {
+                    kept.lock().unwrap().push(request);
+                }
+            }
+        });
+        Self { address, asked, thread: Some(thread), steps: 0, stop }
     }
 
     pub(super) fn url(&self) -> String {
@@ -105,6 +132,7 @@ impl Drop for Stub {
         let Some(thread) = self.thread.take() else {
             return;
         };
+        self.stop.store(true, Ordering::SeqCst);
         // Steps that nobody came for: a connection each lets the thread end.
         while !thread.is_finished() {
             drop(TcpStream::connect(self.address));
@@ -114,7 +142,7 @@ impl Drop for Stub {
 }
 
 /// `None` when nothing was asked.
-fn serve(stream: TcpStream, step: &Step) -> Option<Asked> {
+fn serve(stream: TcpStream, choose: impl FnOnce(&Asked) -> Step) -> Option<Asked> {
     let mut reader = BufReader::new(stream.try_clone().ok()?);
     let mut line = String::new();
     reader.read_line(&mut line).ok().filter(|n| *n > 0)?;
@@ -128,9 +156,10 @@ fn serve(stream: TcpStream, step: &Step) -> Option<Asked> {
         headers.push((name.to_lowercase(), value.to_owned()));
     }
     let line = line.trim_end().trim_end_matches(" HTTP/1.1").to_owned();
-    let mut asked = Asked { line, headers, body: 0 };
+    let mut asked = Asked { line, headers, body: 0, text: String::new() };
+    let step = choose(&asked);
     let len = asked.header("content-length").map_or(0, |len| len.parse::<usize>().unwrap());
-    let wanted = match step {
+    let wanted = match &step {
         Step::Answer(..) => len,
         Step::Reset(n) => len.min(*n),
         Step::Hasty(_) => 0,
@@ -139,15 +168,20 @@ fn serve(stream: TcpStream, step: &Step) -> Option<Asked> {
     while asked.body < wanted {
         let room = (wanted - asked.body).min(buf.len());
         match reader.read(&mut buf[..room]) {
-            Ok(n) if n > 0 => asked.body += n,
+            Ok(n) if n > 0 => {
+                if asked.body < KEPT {
+                    asked.text.push_str(&String::from_utf8_lossy(&buf[..n]));
+                }
+                asked.body += n;
+            }
             _ => return Some(asked),
         }
     }
     let mut stream = stream;
-    if let Step::Hasty(head) = step {
+    if let Step::Hasty(head) = &step {
         drop(stream.write_all(head.as_bytes()));
     }
-    if let Step::Answer(head, body) = step {
+    if let Step::Answer(head, body) = &step {
         let body = if asked.line.starts_with("HEAD") { &[][..] } else { body };
         drop(stream.write_all(head.as_bytes()).and_then(|()| stream.write_all(body)));
     }
