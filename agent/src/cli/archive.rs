@@ -6,10 +6,7 @@ use crate::config;
 use crate::disk::{RealDisk, SharedDisk};
 use crate::read::open::{self as opening, Filter};
 use crate::read::{Archive, verify as verifying};
-use crate::store::s3::{
-    AssumeRole, Checksums, CredentialSource, Encryption, Endpoint, FixedCredentials, LockMode,
-    ObjectLock, Retention, S3Options, WriteOptions,
-};
+use crate::store::s3::S3Options;
 use crate::store::url::Location;
 use crate::store::{DirStore, Place, S3Store, Store};
 use clap::Args;
@@ -201,76 +198,8 @@ pub(super) fn sink_place(
     archive: &config::Archive,
     disk: &SharedDisk,
 ) -> Result<Place, AssembleError> {
-    let s3 = match archive {
-        config::Archive::Directory(path) => {
-            return Ok(Place::Directory(Arc::clone(disk), path.clone()));
-        }
-        config::Archive::S3(s3) => s3,
-    };
-    let mut options = S3Options::new(&s3.bucket, &s3.prefix);
-    options.region.clone_from(&s3.region);
-    let server = |url: &Option<String>| {
-        let url = url.as_deref().map(Endpoint::parse).transpose();
-        url.map_err(|e| AssembleError::Config(e.to_string()))
-    };
-    options.endpoint = server(&s3.endpoint)?;
-    options.path_style = Some(s3.path_style);
-    options.checksums = match s3.checksums {
-        config::Checksums::WhenSupported => Checksums::WhenSupported,
-        config::Checksums::WhenRequired => Checksums::WhenRequired,
-    };
-    if let Some(credentials) = &s3.credentials {
-        options.credentials = CredentialSource::Fixed(fixed(credentials)?);
+    match archive {
+        config::Archive::Directory(path) => Ok(Place::Directory(Arc::clone(disk), path.clone())),
+        config::Archive::S3(s3) => Ok(Place::S3(Box::new(super::bucket::options(s3)?))),
     }
-    options.profile.clone_from(&s3.profile);
-    if let Some(role) = &s3.assume_role {
-        options.assume_role = Some(AssumeRole {
-            role_arn: role.role_arn.clone(),
-            external_id: role.external_id.clone(),
-            session_name: role.session_name.clone().unwrap_or_else(|| "sealtail".to_owned()),
-            endpoint: server(&role.endpoint)?,
-        });
-    }
-    options.expected_owner.clone_from(&s3.expected_owner);
-    options.regions.clone_from(&s3.regions);
-    options.write = write_options(s3);
-    Ok(Place::S3(Box::new(options)))
-}
-
-/// What is asked of the bucket for each object.
-fn write_options(s3: &config::S3) -> WriteOptions {
-    WriteOptions {
-        encryption: s3.encryption.as_ref().map(|encryption| match encryption {
-            config::Encryption::S3 => Encryption::S3,
-            config::Encryption::Kms { key_id, bucket_key } => {
-                Encryption::Kms { key_id: key_id.clone(), bucket_key: *bucket_key }
-            }
-        }),
-        storage_class: s3.storage_class.clone(),
-        tags: s3.tags.clone(),
-        lock: s3.object_lock.map(|lock| ObjectLock {
-            retention: lock.retention.map(|(mode, days)| Retention {
-                mode: match mode {
-                    config::LockMode::Governance => LockMode::Governance,
-                    config::LockMode::Compliance => LockMode::Compliance,
-                },
-                days,
-            }),
-            legal_hold: lock.legal_hold,
-        }),
-    }
-}
-
-fn fixed(credentials: &config::Credentials) -> Result<FixedCredentials, AssembleError> {
-    let load = |reference: &config::SecretRef| {
-        let secret =
-            reference.load(&environment).map_err(|e| AssembleError::Config(e.to_string()))?;
-        let text = secret.text().map(|t| t.trim().to_owned());
-        text.ok_or_else(|| AssembleError::Config(format!("{reference} is not text")))
-    };
-    Ok(FixedCredentials::new(
-        &load(&credentials.access_key)?,
-        &load(&credentials.secret_key)?,
-        None,
-    ))
 }
