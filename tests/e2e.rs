@@ -24,3 +24,5 @@ mod loggen;
 mod outage;
 #[path = "e2e/sandbox.rs"]
 mod sandbox;
+#[path = "e2e/worm.rs"]
+mod worm;

@@ -18,7 +18,7 @@ pub(crate) struct S3 {
     pub(crate) endpoint: String,
     access_key: String,
     secret_key: String,
-    bucket: String,
+    pub(crate) bucket: String,
     prefix: String,
 }
 

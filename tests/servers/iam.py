@@ -1,7 +1,9 @@
-"""Identities for the tests in the ministack that ministack.sh started.
+"""Identities and buckets for the tests in the ministack that ministack.sh started.
 
   iam.py user POLICY-FILE                        prints: ACCESS-KEY SECRET
   iam.py role EXTERNAL-ID POLICY-FILE            prints: ARN (whoever names the external id may take it on)
+  iam.py locked-bucket                           prints: BUCKET (versioned, with Object Lock)
+  iam.py locks BUCKET                            prints a line for each object: KEY MODE UNTIL, or KEY - -
   iam.py session ACCESS-KEY SECRET SECONDS       prints: ACCESS-KEY SECRET TOKEN (that run out)
 
 The server is the one of SEALTAIL_TEST_S3_ENDPOINT.
@@ -50,6 +52,16 @@ def main(command, *arguments):
         key, secret, seconds = arguments
         made = client("sts", key, secret).get_session_token(DurationSeconds=int(seconds))["Credentials"]
         print(made["AccessKeyId"], made["SecretAccessKey"], made["SessionToken"])
+    elif command == "locked-bucket":
+        client("s3").create_bucket(Bucket=name, ObjectLockEnabledForBucket=True)
+        print(name)
+    elif command == "locks":
+        s3 = client("s3")
+        for page in s3.get_paginator("list_objects_v2").paginate(Bucket=arguments[0]):
+            for entry in page.get("Contents", []):
+                head = s3.head_object(Bucket=arguments[0], Key=entry["Key"])
+                until = head.get("ObjectLockRetainUntilDate")
+                print(entry["Key"], head.get("ObjectLockMode", "-"), until and until.date() or "-")
     else:
         sys.exit(__doc__)
 

@@ -283,13 +283,14 @@ async fn live_every_option_is_kept_with_the_object() {
     let Some(mut options) = options("options") else {
         return;
     };
+    // Ceph, as it comes: without KMS, with one storage class, and conditions
+    // are not honoured where versions are kept.
+    let plain = options.checksums == Checksums::WhenRequired;
     options.bucket = locked_bucket(&options).await;
     options.write = WriteOptions {
-        encryption: Some(Encryption::Kms {
-            key_id: Some("alias/audit".to_owned()),
-            bucket_key: None,
-        }),
-        storage_class: Some("STANDARD_IA".to_owned()),
+        encryption: (!plain)
+            .then(|| Encryption::Kms { key_id: Some("alias/audit".to_owned()), bucket_key: None }),
+        storage_class: (!plain).then(|| "STANDARD_IA".to_owned()),
         tags: vec![("team".to_owned(), "trust".to_owned())],
         lock: Some(ObjectLock {
             retention: Some(Retention { mode: LockMode::Compliance, days: 30 }),
@@ -305,7 +306,9 @@ async fn live_every_option_is_kept_with_the_object() {
         ObjectMeta { tags: vec![("days".to_owned(), "30".to_owned())], ..ObjectMeta::default() };
     let send = async || store.put_new("batch/0", &body, sha(b"batch"), &meta).await.unwrap();
     assert_eq!(send().await, PutOutcome::Created);
-    assert_eq!(send().await, PutOutcome::Same, "a resend does not fail because of the lock");
+    if !plain {
+        assert_eq!(send().await, PutOutcome::Same, "a resend does not fail because of the lock");
+    }
     store.put("checkpoint", Bytes::from_static(b"1"), &meta).await.unwrap();
     store.put("checkpoint", Bytes::from_static(b"2"), &meta).await.unwrap();
     assert_eq!(read(&store, "checkpoint").await, b"2", "replaced, also where versions are kept");
@@ -320,16 +323,18 @@ async fn live_every_option_is_kept_with_the_object() {
     let until = batch.object_lock_retain_until_date().unwrap().secs();
     let days = (until - SystemTime::UNIX_EPOCH.elapsed().unwrap().as_secs() as i64) / 86_400;
     assert!((30..=31).contains(&days), "{days}");
-    assert_eq!(batch.server_side_encryption(), Some(&ServerSideEncryption::AwsKms));
-    assert!(batch.ssekms_key_id().unwrap().contains("audit"));
-    assert_eq!(
-        batch.storage_class().map(aws_sdk_s3::types::StorageClass::as_str),
-        Some("STANDARD_IA")
-    );
     let checkpoint = head("checkpoint").await;
     assert_eq!(checkpoint.object_lock_mode(), None);
     assert_eq!(checkpoint.storage_class(), None);
-    assert_eq!(checkpoint.server_side_encryption(), Some(&ServerSideEncryption::AwsKms));
+    if !plain {
+        assert_eq!(batch.server_side_encryption(), Some(&ServerSideEncryption::AwsKms));
+        assert!(batch.ssekms_key_id().unwrap().contains("audit"));
+        assert_eq!(
+            batch.storage_class().map(aws_sdk_s3::types::StorageClass::as_str),
+            Some("STANDARD_IA")
+        );
+        assert_eq!(checkpoint.server_side_encryption(), Some(&ServerSideEncryption::AwsKms));
+    }
     let client = store.client();
     let tags = client.get_object_tagging().bucket(&options.bucket).key(store.full("batch/0"));
     let mut tags: Vec<_> =
@@ -352,7 +357,7 @@ async fn live_a_lock_is_refused_where_the_bucket_cannot_lock() {
     let store = S3Store::open(options).await.unwrap();
     let e = put(&store, "a", b"x").await.unwrap_err();
     assert_eq!(e.class(), Class::Halt, "{e}");
-    assert!(e.to_string().contains("ObjectLockConfiguration"), "{e}");
+    assert!(e.to_string().contains("InvalidRequest"), "{e}");
     assert_eq!(store.head("a").await.unwrap(), None);
 }
 
@@ -386,6 +391,12 @@ async fn live_a_bucket_tells_what_it_can() {
 
     options.bucket = locked_bucket(&options).await;
     let locked = S3Store::open(options.clone()).await.unwrap();
+    if options.checksums == Checksums::WhenRequired {
+        // Ceph 16.2: two versions instead of a 412.
+        let e = Store::S3(locked).probe("").await.unwrap().verdict().unwrap_err();
+        assert!(e.to_string().contains("only where no versions are kept"), "{e}");
+        return;
+    }
     for _ in 0..2 {
         let found = Store::S3(locked.clone()).probe("").await.unwrap();
         found.verdict().unwrap();

@@ -242,8 +242,8 @@ impl S3Store {
         for (name, value) in &meta.metadata {
             request = request.metadata(name, value);
         }
-        // A lock cannot do without, whatever the store does with it.
-        if self.checksums() || (write.lock.is_some() && mode == Mode::New) {
+        // A bucket that locks cannot do without, not even for what we leave unlocked.
+        if self.checksums() || write.lock.is_some() {
             request = request.checksum_sha256(BASE64.encode(sha256));
         }
         if mode == Mode::New {
@@ -347,7 +347,10 @@ impl S3Store {
             return StoreError::refused(doing, &place, self.forbidden(doing, reason));
         }
         if let Fault::Expired { reason } = &fault {
-            if matches!(self.0.options.credentials, CredentialSource::Fixed(_)) {
+            let options = &self.0.options;
+            let fixed = matches!(options.credentials, CredentialSource::Fixed(_));
+            // A role's can be had anew with them.
+            if fixed && options.assume_role.is_none() {
                 let reason = format!("{reason}; give new ones");
                 return StoreError::refused(doing, &place, reason);
             }

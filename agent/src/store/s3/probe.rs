@@ -272,11 +272,14 @@ impl S3Probe {
             return refuse(format!("object_lock is configured, but {why}"));
         }
         if !self.conditional {
-            return refuse(
+            let why = match self.versioned {
+                Answer::Known(true) => "; some (Ceph 16) honour it only where no versions are kept",
+                _ => "",
+            };
+            return refuse(format!(
                 "the store writes over what is there in spite of If-None-Match: nothing would keep \
-                 a second writer out; use a store that honours it"
-                    .to_owned(),
-            );
+                 a second writer out; use a store that honours it{why}"
+            ));
         }
         Ok(())
     }
