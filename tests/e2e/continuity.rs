@@ -163,6 +163,14 @@ fn an_archive_that_moves_while_leaves_wait_is_told_what_to_do() {
     assert!(said(&out).contains("the log begins at leaf"), "{}", said(&out));
     assert_eq!(rounds(&sandbox), [3, 4]);
     fine(&sandbox.once());
+    // Who verifies has to know that it begins in its middle: a cut one looks the same.
+    let said_so = said(&out);
+    let leaf = said_so.split("the log begins at leaf ").nth(1).unwrap();
+    let leaf: String = leaf.chars().take_while(char::is_ascii_digit).collect();
+    let (archive, key) = (sandbox.archive(), sandbox.path("keys/signing.pub"));
+    let verify = ["verify", &archive, "--key", key.to_str().unwrap()];
+    refused(&sandbox.run(&verify), &["complete   NO", &format!("--begins-at {leaf}")]);
+    fine(&sandbox.run(&[&verify[..], &["--begins-at", &leaf]].concat()));
     // With its place unchanged it is not forgotten by mistake.
     let out = sandbox.on_config(&["forget-sink", "archive"]);
     assert_eq!(out.status.code(), Some(2), "{}", said(&out));

@@ -24,7 +24,7 @@ fn proofs_and_batches_are_locked_and_the_archive_verifies() {
     let bucket = iam(&["locked-bucket"]);
     s3.bucket.clone_from(&bucket);
     let mut sandbox = Sandbox::new(Destination::S3(s3));
-    sandbox.settings.more_sinks = LOCKED;
+    sandbox.settings.more_sinks = LOCKED.to_owned();
     let log = sandbox.path("logs/gateway-json.log");
     let expected = crash_log(500, 5, &mut std::fs::File::create(log).unwrap()).unwrap();
     for _ in 0..2 {
@@ -50,7 +50,7 @@ fn proofs_and_batches_are_locked_and_the_archive_verifies() {
 fn a_bucket_that_cannot_lock_gets_nothing() {
     let Some(s3) = S3::from_env("no-worm") else { return };
     let mut sandbox = Sandbox::new(Destination::S3(s3));
-    sandbox.settings.more_sinks = LOCKED;
+    sandbox.settings.more_sinks = LOCKED.to_owned();
     let log = sandbox.path("logs/gateway-json.log");
     crash_log(50, 5, &mut std::fs::File::create(log).unwrap()).unwrap();
     let once = sandbox.once();

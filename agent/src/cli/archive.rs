@@ -21,9 +21,9 @@ use std::sync::Arc;
 pub(super) struct VerifyArguments {
     /// A directory, file:///… or s3://bucket/prefix (endpoint and region from the AWS environment).
     archive: String,
-    /// The public signing key.
-    #[arg(long, value_name = "signing.pub")]
-    key: PathBuf,
+    /// The public signing key (repeatable: each log has to be signed by one of them).
+    #[arg(long, value_name = "signing.pub", required = true)]
+    key: Vec<PathBuf>,
     /// Also open every object with this private key (repeatable).
     #[arg(long, value_name = "archive.pem")]
     identity: Vec<PathBuf>,
@@ -33,6 +33,9 @@ pub(super) struct VerifyArguments {
     /// The newest leaf must be at most so many seconds old.
     #[arg(long, value_name = "SECONDS")]
     max_age: Option<u64>,
+    /// The archive was moved, and its log begins with this leaf; what was before is elsewhere.
+    #[arg(long, value_name = "LEAF", default_value_t = 0)]
+    begins_at: u64,
     /// The agent's heartbeat in seconds: an object at the tip may be under way for two of them.
     #[arg(long, value_name = "SECONDS", default_value_t = 300)]
     heartbeat: u64,
@@ -48,9 +51,9 @@ pub(super) struct OpenArguments {
     /// A private key that opens the objects (repeatable).
     #[arg(long, value_name = "archive.pem", required = true)]
     identity: Vec<PathBuf>,
-    /// The public signing key: without it nobody vouches for what is opened.
+    /// The public signing key (repeatable): without it nobody vouches for what is opened.
     #[arg(long, value_name = "signing.pub")]
-    key: Option<PathBuf>,
+    key: Vec<PathBuf>,
     /// First sequence number.
     #[arg(long, value_name = "N")]
     from_seq: Option<u64>,
@@ -74,11 +77,12 @@ pub(super) struct OpenArguments {
 pub(super) fn verify(arguments: &VerifyArguments) -> Outcome {
     let now = crate::run::now_ms();
     let request = verifying::Request {
-        key: public_key(&arguments.key)?,
+        keys: public_keys(&arguments.key)?,
         identities: identities(&arguments.identity)?,
         expect: arguments.expect.as_deref().map(read).transpose()?,
         max_age: arguments.max_age.map(|s| (s.saturating_mul(1000), now)),
         in_flight: arguments.heartbeat.saturating_mul(2000),
+        begins_at: arguments.begins_at,
         now,
     };
     let report = runtime()?.block_on(async {
@@ -96,8 +100,8 @@ pub(super) fn verify(arguments: &VerifyArguments) -> Outcome {
 }
 
 pub(super) fn open(arguments: OpenArguments) -> Outcome {
-    let key = arguments.key.as_deref().map(public_key).transpose()?;
-    if key.is_none() {
+    let keys = public_keys(&arguments.key)?;
+    if keys.is_empty() {
         complain(
             "warning: without --key nobody vouches for these records: anyone can seal to a public key",
         );
@@ -113,7 +117,7 @@ pub(super) fn open(arguments: OpenArguments) -> Outcome {
     };
     let request = opening::Request {
         identities: identities(&arguments.identity)?,
-        key,
+        keys,
         filter: Filter {
             from_seq: arguments.from_seq,
             to_seq: arguments.to_seq,
@@ -138,6 +142,9 @@ pub(super) fn open(arguments: OpenArguments) -> Outcome {
             } else {
                 String::new()
             };
+            for log in opened.cut {
+                complain(&format!("warning: {log}: what was before is not in this archive"));
+            }
             tell(&format!("{} records{repeated}", opened.records));
             Ok(ExitCode::SUCCESS)
         }
@@ -149,9 +156,12 @@ fn read(path: &Path) -> Result<String, Failure> {
         .map_err(|e| Failure::Usage(format!("failed to read {}: {e}", path.display())))
 }
 
-fn public_key(path: &Path) -> Result<VerifyingKey, Failure> {
-    VerifyingKey::from_pem(&read(path)?)
-        .map_err(|e| Failure::Usage(format!("{}: {e}", path.display())))
+fn public_keys(paths: &[PathBuf]) -> Result<Vec<VerifyingKey>, Failure> {
+    let one = |path: &PathBuf| {
+        VerifyingKey::from_pem(&read(path)?)
+            .map_err(|e| Failure::Usage(format!("{}: {e}", path.display())))
+    };
+    paths.iter().map(one).collect()
 }
 
 /// Private keys: RSA in PEM, or a shared AES key as one line of base64, whose

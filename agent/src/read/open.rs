@@ -19,8 +19,8 @@ use std::io::{self, Write};
 pub struct Request {
     /// Opens the objects.
     pub identities: Vec<Identity>,
-    /// If given, every leaf must be signed by it.
-    pub key: Option<VerifyingKey>,
+    /// If any are given, all leaves of a log must be signed by one of them.
+    pub keys: Vec<VerifyingKey>,
     /// Which records.
     pub filter: Filter,
     /// Give a source line's event once, though several incarnations hold it.
@@ -43,12 +43,14 @@ pub struct Filter {
 }
 
 /// What was given out.
-#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Default, Clone, PartialEq, Eq)]
 pub struct Opened {
     /// Records written.
     pub records: u64,
     /// Records that another incarnation had given already.
     pub repeated: u64,
+    /// Logs that begin in their middle, in words: what was before is not here.
+    pub cut: Vec<String>,
 }
 
 /// Why records cannot be given out.
@@ -109,11 +111,14 @@ pub async fn open(
     }
     let mut opened = Opened::default();
     let mut given = HashSet::new();
-    let key = request.key;
+    let keys = std::mem::take(&mut request.keys);
     for (origin, incarnation) in &incarnations {
-        let Some(mut walk) = Walk::new(archive, origin, incarnation, key.as_ref()) else {
+        let Some(mut walk) = Walk::new(archive, origin, incarnation, &keys) else {
             continue;
         };
+        if walk.begin > 0 {
+            opened.cut.push(format!("{origin}/{incarnation} begins at leaf {}", walk.begin));
+        }
         while let Some(step) = walk.step().await? {
             let step = step.map_err(|fault| match fault {
                 Fault::Altered(what) | Fault::Missing(what) => OpenArchiveError::Broken(what),

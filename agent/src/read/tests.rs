@@ -85,11 +85,12 @@ fn sink(disk: SharedDisk, archive: &Path, home: &Path, outbox: Arc<Outbox>) -> A
 
 fn request(decrypt: bool) -> verifying::Request {
     verifying::Request {
-        key: signing_key().public(),
+        keys: vec![signing_key().public()],
         identities: if decrypt { vec![Identity::aes("dev", DEV)] } else { Vec::new() },
         expect: None,
         max_age: None,
         in_flight: 600_000,
+        begins_at: 0,
         now: NOW + 1000,
     }
 }
@@ -106,7 +107,7 @@ fn verify(path: &Path) -> Report {
 fn open_all(path: &Path, filter: Filter, dedupe: bool) -> Vec<String> {
     let request = opening::Request {
         identities: vec![Identity::aes("dev", DEV)],
-        key: Some(signing_key().public()),
+        keys: vec![signing_key().public()],
         filter,
         dedupe,
     };
@@ -304,7 +305,7 @@ fn nothing_checked_is_never_a_pass() {
     assert!(!verify(root.path()).holds());
     let path = make(root.path(), "j", 1, 3, Codec::Gzip(1), true);
     let mut wrong = request(false);
-    wrong.key = SigningKey::from_seed(&[99; 32]).public();
+    wrong.keys = vec![SigningKey::from_seed(&[99; 32]).public()];
     let report = wait(verifying::verify(&archive(&path), wrong)).unwrap();
     assert!(!report.holds(), "{report}");
     assert!(report.problems.iter().any(|p| p.contains("not signed by the given key")), "{report}");

@@ -22,8 +22,8 @@ use std::fmt;
 
 /// What is asked.
 pub struct Request {
-    /// The key that the logs must be signed with.
-    pub key: VerifyingKey,
+    /// The keys that may vouch for a log: one of them has to have signed all of it.
+    pub keys: Vec<VerifyingKey>,
     /// Opens the objects, if they are to be opened.
     pub identities: Vec<Identity>,
     /// A signed checkpoint that was kept elsewhere: the archive must reach it.
@@ -32,6 +32,9 @@ pub struct Request {
     pub max_age: Option<(u64, u64)>,
     /// Two heartbeats, in ms: how long an object at the tip may be on its way.
     pub in_flight: u64,
+    /// The first leaf that an archive may begin with, when it was moved: what was
+    /// before is elsewhere, and whoever asks knows it.
+    pub begins_at: u64,
     /// Now, Unix ms.
     pub now: u64,
 }
@@ -137,7 +140,7 @@ pub async fn verify(archive: &Archive, mut request: Request) -> Result<Report, R
     let mut listed = BTreeSet::new();
     let mut expected_found = false;
     for (origin, incarnation) in &incarnations {
-        let Some(walk) = Walk::new(archive, origin, incarnation, Some(&request.key)) else {
+        let Some(walk) = Walk::new(archive, origin, incarnation, &request.keys) else {
             continue;
         };
         let mut verifier = Verifier {
@@ -147,11 +150,12 @@ pub async fn verify(archive: &Archive, mut request: Request) -> Result<Report, R
             listed: &mut listed,
             decrypt,
             in_flight: request.in_flight,
+            begins_at: request.begins_at,
             now: request.now,
         };
-        let (roots, log) = verifier.log(walk, origin, incarnation, &request.key).await?;
+        let (walk, log) = verifier.log(walk, origin, incarnation).await?;
         if let Some(expect) = &request.expect {
-            expected_found |= expect_checkpoint(expect, &log, &roots, &request.key, &mut report);
+            expected_found |= expect_checkpoint(expect, &log, &walk, &mut report);
         }
         report.logs.push(log);
     }
@@ -175,17 +179,17 @@ struct Verifier<'a> {
     listed: &'a mut BTreeSet<String>,
     decrypt: bool,
     in_flight: u64,
+    begins_at: u64,
     now: u64,
 }
 
 impl Verifier<'_> {
-    async fn log(
+    async fn log<'w>(
         &mut self,
-        mut walk: Walk<'_>,
+        mut walk: Walk<'w>,
         origin: &str,
         incarnation: &str,
-        key: &VerifyingKey,
-    ) -> Result<(Vec<[u8; 32]>, Log), ReadError> {
+    ) -> Result<(Walk<'w>, Log), ReadError> {
         let mut log = Log {
             origin: origin.to_owned(),
             incarnation: incarnation.to_owned(),
@@ -198,7 +202,8 @@ impl Verifier<'_> {
             reaches: String::new(),
         };
         let all = walk.end;
-        for index in 0..all {
+        self.beginning(walk.begin, &format!("{origin}/{incarnation}"));
+        for index in walk.begin..all {
             self.listed.insert(walk.layout.proof_key(index));
         }
         while let Some(step) = walk.step().await? {
@@ -210,12 +215,12 @@ impl Verifier<'_> {
                 Err(Fault::Missing(what)) => self.report.missing(what),
             }
         }
-        log.records = walk.next;
-        let whole = log.leaves == all;
+        log.records = walk.records();
+        let whole = walk.size() == all;
         if !whole {
             self.report.notes.push(format!(
-                "{origin}/{incarnation}: leaves {} to {} were not looked at, because the chain is broken there",
-                log.leaves, all
+                "{origin}/{incarnation}: leaves {} to {all} were not looked at, because the chain is broken there",
+                walk.size()
             ));
         }
         if !log.ended && whole {
@@ -223,9 +228,29 @@ impl Verifier<'_> {
                 "{origin}/{incarnation} has no end leaf: the agent runs, or did not end in order"
             ));
         }
-        self.checkpoint(&walk, key, whole).await?;
-        self.backups(&walk, origin, key).await?;
-        Ok((walk.roots, log))
+        // Without a key nothing would have been asked for.
+        if let Some(key) = walk.signer() {
+            self.checkpoint(&walk, key, whole).await?;
+            self.backups(&walk, origin, key).await?;
+        }
+        Ok((walk, log))
+    }
+
+    /// A log that begins in its middle: an archive that was moved, or one that
+    /// somebody cut. Which of the two only who moved it can say.
+    fn beginning(&mut self, begin: u64, log: &str) {
+        if begin == 0 {
+            return;
+        }
+        let what = format!("{log} begins at leaf {begin}: leaves 0 to {} are not here", begin - 1);
+        if begin == self.begins_at {
+            self.report.notes.push(format!("{what}, as was said (--begins-at)"));
+        } else {
+            self.report.missing(format!(
+                "{what}, the first is missing; if the archive was moved then, the agent has said so, and \
+                 --begins-at {begin} accepts it"
+            ));
+        }
     }
 
     async fn leaf(
@@ -314,18 +339,18 @@ impl Verifier<'_> {
             Ok(Ok(c)) if c.origin != origin => {
                 self.report.altered(format!("{name}: of another log"));
             }
-            Ok(Ok(c)) if c.size > walk.roots.len() as u64 => {
+            Ok(Ok(c)) if c.size > walk.size() => {
                 if whole {
-                    let first = self.archive.name(&walk.layout.proof_key(walk.roots.len() as u64));
+                    let first = self.archive.name(&walk.layout.proof_key(walk.size()));
                     self.report.missing(format!(
                         "{name} signs {} leaves, {} are there: the archive was cut short, {first} is missing",
                         c.size,
-                        walk.roots.len()
+                        walk.size()
                     ));
                 }
             }
             Ok(Ok(c)) => {
-                if !is_prefix(&c, &walk.roots) {
+                if walk.agrees(c.size, &c.root) != Some(true) {
                     self.report.altered(format!("{name} signs another history than the leaves"));
                 }
             }
@@ -359,13 +384,13 @@ impl Verifier<'_> {
             self.listed.insert(object);
             match checkpoint {
                 None => self.report.altered(format!("{name}: not a copy that the key signed")),
-                Some(c) if !is_prefix(&c, &walk.roots) && c.size <= walk.roots.len() as u64 => {
+                Some(c) if walk.agrees(c.size, &c.root) == Some(false) => {
                     self.report.altered(format!("{name} signs another history than the leaves"));
                 }
-                Some(c) if c.size > walk.roots.len() as u64 => self.report.missing(format!(
+                Some(c) if c.size > walk.size() => self.report.missing(format!(
                     "{name} signs {} leaves, {} are there: the archive was cut short",
                     c.size,
-                    walk.roots.len()
+                    walk.size()
                 )),
                 Some(_) => {}
             }
@@ -374,35 +399,32 @@ impl Verifier<'_> {
     }
 }
 
-/// Whether the log had this root when it had this size.
-fn is_prefix(checkpoint: &Checkpoint, roots: &[[u8; 32]]) -> bool {
-    let at = usize::try_from(checkpoint.size).ok().and_then(|n| n.checked_sub(1));
-    at.and_then(|at| roots.get(at)) == Some(&checkpoint.root)
-}
-
 /// Compares with a checkpoint from elsewhere. `false` when it is of another log.
-fn expect_checkpoint(
-    note: &str,
-    log: &Log,
-    roots: &[[u8; 32]],
-    key: &VerifyingKey,
-    report: &mut Report,
-) -> bool {
-    let checkpoint = match Checkpoint::verify(note, &log.origin, key) {
-        Ok(c) if c.origin == format!("{}/{}", log.origin, log.incarnation) => c,
-        _ => return false,
-    };
-    if checkpoint.size > roots.len() as u64 {
+fn expect_checkpoint(note: &str, log: &Log, walk: &Walk<'_>, report: &mut Report) -> bool {
+    let name = format!("{}/{}", log.origin, log.incarnation);
+    let signed = walk.signer().and_then(|key| Checkpoint::verify(note, &log.origin, key).ok());
+    let Some(checkpoint) = signed.filter(|c| c.origin == name) else { return false };
+    if checkpoint.size > walk.size() {
         report.fresh = Verdict::No;
         report.missing(format!(
-            "the expected checkpoint signs {} leaves of {}, {} are there: the archive was cut short",
-            checkpoint.size, checkpoint.origin, roots.len()
+            "the expected checkpoint signs {} leaves of {name}, {} are there: the archive was cut short",
+            checkpoint.size,
+            walk.size()
         ));
-    } else if !is_prefix(&checkpoint, roots) {
-        report.altered(format!(
-            "the expected checkpoint signs another history of {}",
-            checkpoint.origin
-        ));
+        return true;
+    }
+    match walk.agrees(checkpoint.size, &checkpoint.root) {
+        Some(true) => {}
+        Some(false) => {
+            report.altered(format!("the expected checkpoint signs another history of {name}"));
+        }
+        None => {
+            report.fresh = Verdict::No;
+            report.problems.push(format!(
+                "the expected checkpoint is from before leaf {}, with which {name} begins here",
+                walk.begin
+            ));
+        }
     }
     true
 }
