@@ -20,6 +20,8 @@ mod leak;
 mod lifecycle;
 #[path = "support/loggen.rs"]
 mod loggen;
+#[path = "e2e/on_full.rs"]
+mod on_full;
 #[path = "e2e/outage.rs"]
 mod outage;
 #[path = "e2e/sandbox.rs"]

@@ -26,6 +26,10 @@ pub const POINTS: &[&str] = &[
     "outbox.remove",
 ];
 
+/// Those of sinks that follow the journal, in the same order.
+pub const FEED_POINTS: &[&str] =
+    &["seal.waiver", "ship.waiver", "ship.gave-up", "ship.dead", "ship.cursor"];
+
 /// Kills the process here if the environment asks for it (feature `fault-points`).
 #[cfg(not(feature = "fault-points"))]
 #[inline]

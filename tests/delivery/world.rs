@@ -6,6 +6,7 @@ use sealtail::ship::batch::{Batcher, Encode};
 use sealtail::ship::dead::DeadLetters;
 use sealtail::ship::engine::{self, Engine, Times};
 use sealtail::ship::http::HttpOptions;
+use sealtail::ship::on_full::OnFull;
 use sealtail::ship::rate::Limits;
 use sealtail::ship::wire::{Dialect, Wire};
 use sealtail::sink::cursor::{Cursors, Next};
@@ -170,6 +171,8 @@ impl World {
             max_bytes: 4 << 20,
             rate: how.rate,
             times: how.times,
+            on_full: OnFull::Block,
+            gave_up: None,
         };
         let secret = Arc::new(|| Ok(Zeroizing::new(TOKEN.to_owned())));
         let parts = engine::Parts {
@@ -179,6 +182,7 @@ impl World {
             cursors: self.cursors(),
             dead: self.dead(how.dead_bytes),
             outbox: None,
+            waivers: None,
             counters,
         };
         Engine::new(options, parts)

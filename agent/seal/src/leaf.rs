@@ -121,6 +121,16 @@ pub enum Missing {
         /// text that came from outside.
         why: String,
     },
+    /// Records that a sink did not get, because the journal was full while it was
+    /// away (`on_full: gap`). The archive has them: `sealtail replay` reads them there.
+    Sink {
+        /// The sink's name: letters, digits, `.`, `_` and `-`.
+        sink: String,
+        /// The first record's number.
+        first: u64,
+        /// How many.
+        count: u64,
+    },
     /// Records that had numbers and are lost (a damaged journal).
     Records {
         /// The first number.
@@ -173,6 +183,9 @@ impl Leaf {
                     "{}time {time}\nseq {seq}\nfile {file}\nfrom {from}\nto {to}\nwhy {why}\n",
                     head("gap")
                 )
+            }
+            Body::Gap { time, missing: Missing::Sink { sink, first, count } } => {
+                format!("{}time {time}\nsink {sink}\nrecords {first} {count}\n", head("gap"))
             }
             Body::Gap { time, missing: Missing::Records { first, count } } => {
                 format!("{}time {time}\nrecords {first} {count}\n", head("gap"))
@@ -272,6 +285,12 @@ fn parse(text: &str) -> Option<Leaf> {
             let missing = match lines.0.next()?.split_once(' ')? {
                 ("source", seq) => Missing::Source { seq: seq.parse().ok()? },
                 ("seq", seq) => lines.span(seq.parse().ok()?)?,
+                ("sink", sink) => {
+                    (sink.len() <= 64 && is_plain_part(sink)).then_some(())?;
+                    let (first, count) = lines.value("records")?.split_once(' ')?;
+                    let (first, count) = range(first, count)?;
+                    Missing::Sink { sink: sink.to_owned(), first, count }
+                }
                 ("records", numbers) => {
                     let (first, count) = numbers.split_once(' ')?;
                     let (first, count) = range(first, count)?;

@@ -156,7 +156,7 @@ fn read(path: &Path) -> Result<String, Failure> {
         .map_err(|e| Failure::Usage(format!("failed to read {}: {e}", path.display())))
 }
 
-fn public_keys(paths: &[PathBuf]) -> Result<Vec<VerifyingKey>, Failure> {
+pub(super) fn public_keys(paths: &[PathBuf]) -> Result<Vec<VerifyingKey>, Failure> {
     let one = |path: &PathBuf| {
         VerifyingKey::from_pem(&read(path)?)
             .map_err(|e| Failure::Usage(format!("{}: {e}", path.display())))
@@ -166,7 +166,7 @@ fn public_keys(paths: &[PathBuf]) -> Result<Vec<VerifyingKey>, Failure> {
 
 /// Private keys: RSA in PEM, or a shared AES key as one line of base64, whose
 /// name is the file's name without its ending.
-fn identities(paths: &[PathBuf]) -> Result<Vec<Identity>, Failure> {
+pub(super) fn identities(paths: &[PathBuf]) -> Result<Vec<Identity>, Failure> {
     let one = |path: &PathBuf| {
         let text = zeroize::Zeroizing::new(read(path)?);
         let bad = |e| Failure::Usage(format!("{}: {e}", path.display()));
@@ -180,7 +180,7 @@ fn identities(paths: &[PathBuf]) -> Result<Vec<Identity>, Failure> {
 }
 
 /// The archive that a person named.
-async fn read_store(text: &str) -> Result<Store, Failure> {
+pub(super) async fn read_store(text: &str) -> Result<Store, Failure> {
     match Location::parse(text).map_err(Failure::usage)? {
         Location::Dir(path) => {
             if !path.is_dir() {

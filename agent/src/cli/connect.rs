@@ -1,8 +1,8 @@
 //! `sealtail check --connect`: tries each destination. Nothing is sent that is kept,
 //! but the one small object that trying a bucket leaves there.
 
-use super::assemble::{self, AssembleError};
-use super::{Failure, Outcome, print, runtime};
+use super::assemble;
+use super::{Failure, Outcome, failure, print, runtime};
 use crate::config::{Config, Feed, FeedTo};
 use crate::ship::expiry;
 use crate::ship::http::{HttpError, Reply};
@@ -171,12 +171,5 @@ async fn splunk_token(wire: &crate::ship::wire::Wire) -> Option<Result<(), Strin
         Answer::Halt { reason } => Some(Err(reason)),
         Answer::Refused(refusal) => Some(Err(refusal.reason)),
         _ => None,
-    }
-}
-
-fn failure(e: AssembleError) -> Failure {
-    match e {
-        AssembleError::Config(what) => Failure::Usage(what),
-        other => Failure::failed(other),
     }
 }

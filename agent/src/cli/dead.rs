@@ -1,7 +1,7 @@
 //! `sealtail dead-letter list|show|replay|remove`.
 
-use super::assemble::{self, AssembleError};
-use super::{ConfigFile, Failure, Outcome, load, print, runtime, tell};
+use super::assemble;
+use super::{ConfigFile, Failure, Outcome, failure, load, print, runtime, tell};
 use crate::config::Config;
 use crate::disk::{RealDisk, SharedDisk};
 use crate::journal::Seq;
@@ -70,13 +70,6 @@ fn open(config: &Config) -> Result<DeadLetters, Failure> {
     let disk: SharedDisk = Arc::new(RealDisk);
     let key = assemble::existing_journal_key(config).map_err(failure)?;
     Ok(assemble::feeds::dead_letters(config, &disk, &key))
-}
-
-fn failure(e: AssembleError) -> Failure {
-    match e {
-        AssembleError::Config(what) => Failure::Usage(what),
-        other => Failure::failed(other),
-    }
 }
 
 fn list(arguments: &ListArguments) -> Outcome {

@@ -13,6 +13,7 @@ mod journal;
 mod keygen;
 mod log;
 mod quickstart;
+mod replay;
 mod run;
 
 use crate::config::{self, Config};
@@ -50,6 +51,8 @@ enum Command {
     DeadLetter(dead::Command),
     /// Let go of a sink that is no longer in the configuration.
     ForgetSink(journal::ForgetArguments),
+    /// Send a sink what it gave up while the journal was full, out of the archive.
+    Replay(replay::Arguments),
     /// Print the JSON Schema of the configuration.
     Schema,
     /// Run the main job on the logs that ship with the repository, with keys made here.
@@ -108,6 +111,7 @@ pub fn run(cli: Cli) -> ExitCode {
         Command::Journal(command) => journal::journal(&command),
         Command::ForgetSink(arguments) => journal::forget_sink(&arguments),
         Command::Schema => print(&config::schema()),
+        Command::Replay(arguments) => replay::replay(&arguments),
         Command::Quickstart(arguments) => quickstart::quickstart(&arguments),
     };
     match outcome {
@@ -129,6 +133,14 @@ fn check(arguments: &CheckArguments) -> Outcome {
         return connect::connect(&config);
     }
     print(&config::render_check(&config, &environment))
+}
+
+/// What keeps the agent from being put together, as a command's failure.
+fn failure(e: assemble::AssembleError) -> Failure {
+    match e {
+        assemble::AssembleError::Config(what) => Failure::Usage(what),
+        other => Failure::failed(other),
+    }
 }
 
 fn load(file: &ConfigFile) -> Result<Config, Failure> {

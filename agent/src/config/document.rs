@@ -150,6 +150,7 @@ impl RawConfig {
         let around = Around {
             governance: governance.as_ref(),
             residency: residency.as_ref().and_then(Option::as_ref),
+            has_archive: false,
         };
         let sinks = sinks::convert(self.sinks, around, check);
         if let (Some(journal), Some(sinks)) = (&journal, &sinks) {

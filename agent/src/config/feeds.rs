@@ -6,6 +6,7 @@ use super::secret::{RawSecret, SecretRef};
 use super::sinks::SinkName;
 use super::url;
 use crate::ship::http::HttpOptions;
+use crate::ship::on_full::OnFull;
 use crate::ship::rate;
 use crate::sink::event::{Level, Selection, Template};
 use crate::sink::{datadog, splunk};
@@ -36,6 +37,8 @@ pub struct Feed {
     pub rate: rate::Limits,
     /// Which records, and what of them.
     pub wanted: Selection,
+    /// What happens when the journal is full and this sink is behind.
+    pub on_full: OnFull,
 }
 
 /// When a batch is cut.
@@ -123,6 +126,17 @@ pub(super) enum RawCompression {
     None,
 }
 
+/// What happens when the journal is full and the sink is behind.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+#[schemars(inline)]
+pub(super) enum RawOnFull {
+    /// Reading stops; the log files are then the queue.
+    Block,
+    /// The sink's oldest records are given up, under a signed gap; the archive has them.
+    Gap,
+}
+
 /// The least grave level that is wanted.
 #[derive(Debug, Clone, Copy, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
@@ -204,6 +218,7 @@ pub(super) struct RawFeed {
     pub(super) events: Option<Vec<Option<String>>>,
     pub(super) min_level: Option<RawLevel>,
     pub(super) fields: Option<Vec<Option<String>>>,
+    pub(super) on_full: Option<RawOnFull>,
 }
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -280,6 +295,7 @@ impl RawFeed {
         mut self,
         (name, index): (Option<SinkName>, usize),
         is_splunk: bool,
+        has_archive: bool,
         path: &str,
         check: &mut Check<'_>,
     ) -> Option<Feed> {
@@ -319,6 +335,16 @@ impl RawFeed {
                 return None;
             }
         }
+        let on_full = match self.on_full {
+            Some(RawOnFull::Block) => OnFull::Block,
+            None if !has_archive => OnFull::Block,
+            Some(RawOnFull::Gap) if !has_archive => {
+                let what = "a gap is signed in an archive's log, and refilled from it: there is no archive";
+                check.refuse(&at("on_full"), what, "add an archive sink, or write on_full: block");
+                return None;
+            }
+            None | Some(RawOnFull::Gap) => OnFull::Gap,
+        };
         let compressed = !matches!(self.compression, Some(RawCompression::None));
         let max_in_flight = usize::try_from(in_flight.unwrap_or(4)).unwrap_or(4);
         let to = if is_splunk { self.splunk(path, check) } else { self.datadog(path, check) };
@@ -336,6 +362,7 @@ impl RawFeed {
             max_in_flight,
             rate: rate?,
             wanted,
+            on_full,
         })
     }
 

@@ -27,11 +27,6 @@ const PLANNED: &[(&str, Option<&str>, &str)] = &[
         "AWS KMS recipients are not available yet in this version, they are planned; use {rsa: \
          /etc/sealtail/archive.pub.pem}",
     ),
-    (
-        "sinks[].on_full",
-        None,
-        "is not available yet in this version: every sink blocks, nothing is given up",
-    ),
     ("each", None, "stands in the built-in defaults only; set the value in each entry of the list"),
 ];
 

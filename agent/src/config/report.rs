@@ -11,6 +11,7 @@ use super::residency::Residency;
 use super::s3::{Encryption, ObjectLock};
 use super::seal::Codec;
 use super::sinks::{Archive, S3};
+use crate::ship::on_full::OnFull;
 use std::fmt::Write as _;
 use std::path::Path;
 
@@ -248,10 +249,20 @@ fn feeds(config: &Config) -> Vec<String> {
             "There is no archive: nothing is sealed, and nothing can be verified later.".into(),
         );
     }
-    lines.push(
-        "While one of them is away the journal keeps its records; when the journal is full, reading stops for all."
-            .into(),
-    );
+    for feed in &config.feeds {
+        lines.push(match feed.on_full {
+            OnFull::Block => format!(
+                "{}: while it is away the journal keeps its records; when the journal is full, reading stops \
+                 for all, nothing is given up.",
+                feed.name
+            ),
+            OnFull::Gap => format!(
+                "{}: while it is away the journal keeps its records; when the journal is full of them, the \
+                 oldest are given up under a signed gap. The archive has them: `sealtail replay`.",
+                feed.name
+            ),
+        });
+    }
     lines
 }
 

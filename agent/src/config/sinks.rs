@@ -3,7 +3,7 @@
 use super::convert::Check;
 use super::feeds::{
     Feed, FeedTo, RawAcknowledgements, RawBatch as RawFeedBatch, RawCompression, RawFeed, RawLevel,
-    RawRate, RawTls,
+    RawOnFull, RawRate, RawTls,
 };
 use super::governance::Governance;
 use super::origin::is_name_byte;
@@ -226,6 +226,9 @@ pub(super) struct RawSink {
     min_level: Option<RawLevel>,
     /// Only these fields, besides the numbers, `event` and `time`. Splunk and Datadog.
     fields: Option<Vec<Option<String>>>,
+    /// When the journal is full and this sink is behind. An archive always blocks; Splunk and
+    /// Datadog give up their oldest records where there is an archive, and block otherwise.
+    on_full: Option<RawOnFull>,
 }
 
 /// The keys that only a Splunk sink has, that only a Datadog sink has, and that
@@ -307,6 +310,9 @@ pub(super) fn convert(
         }
         return None;
     };
+    let is_archive = |sink: &RawSink| matches!(sink.r#type, Some(Type::Archive));
+    let has_archive = raw.iter().flatten().any(is_archive);
+    let around = Around { has_archive, ..around };
     let sinks: Vec<_> =
         raw.into_iter().enumerate().map(|(n, sink)| sink?.convert(n, around, check)).collect();
     unique(&sinks, check);
@@ -325,6 +331,8 @@ pub(super) fn convert(
 pub(super) struct Around<'a> {
     pub(super) governance: Option<&'a Governance>,
     pub(super) residency: Option<&'a Residency>,
+    /// Whether one of the sinks is an archive.
+    pub(super) has_archive: bool,
 }
 
 /// No two sinks share a name (cursors) or a destination (claims).
@@ -377,7 +385,8 @@ impl RawSink {
         }
         if kind != Type::Archive {
             let is_splunk = kind == Type::SplunkHec;
-            let feed = self.feed().convert((name, index), is_splunk, path, check)?;
+            let has_archive = around.has_archive;
+            let feed = self.feed().convert((name, index), is_splunk, has_archive, path, check)?;
             let host = |url: &str| {
                 let url = reqwest::Url::parse(url).ok();
                 url.and_then(|url| url.host_str().map(str::to_owned)).unwrap_or_default()
@@ -398,6 +407,10 @@ impl RawSink {
         }
         if self.url.is_none() && !check.given(&at("url")) {
             check.refuse(&at("url"), "is missing", "s3://bucket/prefix/ or file:///folder");
+        }
+        if self.on_full == Some(RawOnFull::Gap) {
+            let what = "an archive gives up nothing: a gap in it could not be refilled";
+            check.refuse(&at("on_full"), what, "on_full: block, or delete it");
         }
         let url = self.url.as_deref().and_then(|u| archive_url(u, &at("url"), check));
         let archive = match url? {
@@ -444,6 +457,7 @@ impl RawSink {
             events: self.events,
             min_level: self.min_level,
             fields: self.fields,
+            on_full: self.on_full,
         }
     }
 

@@ -34,13 +34,38 @@ pub(super) struct Recovered {
     pub(super) last_time: u64,
 }
 
+/// What a journal is begun with, where there is none.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Beginning<'a> {
+    /// The agent's name; that of a journal that is there has to be the same.
+    pub(super) origin: &'a str,
+    /// The incarnation whose records this is a copy of, and the first of them;
+    /// `None`: a log of its own, from record 0 on.
+    pub(super) copy: Option<(&'a str, Seq)>,
+}
+
+impl Beginning<'_> {
+    fn id(&self, now: u64) -> Result<Incarnation, JournalError> {
+        let mut id = Incarnation::new(self.origin, now)?;
+        if let Some((incarnation, _)) = self.copy {
+            incarnation.clone_into(&mut id.incarnation);
+        }
+        Ok(id)
+    }
+
+    fn first(&self) -> Seq {
+        self.copy.map_or(Seq(0), |(_, first)| first)
+    }
+}
+
 pub(super) fn recover(
     disk: &SharedDisk,
     options: &Options,
     key: &JournalKey,
-    origin: &str,
+    beginning: Beginning<'_>,
     now: u64,
 ) -> Result<Recovered, JournalError> {
+    let origin = beginning.origin;
     let disk = &**disk;
     let found = Incarnation::load(disk, &options.path)?;
     let base = found.as_ref().map_or_else(|| options.path.clone(), |id| id.base(&options.path));
@@ -59,7 +84,7 @@ pub(super) fn recover(
             });
         }
         None => {
-            let id = Incarnation::new(origin, now)?;
+            let id = beginning.id(now)?;
             id.save(disk, &options.path)?;
             id
         }
@@ -68,7 +93,7 @@ pub(super) fn recover(
         if has_outbox(disk, &base)? {
             return Err(JournalError::SegmentsGone(folder));
         }
-        return begin(disk, options, key, id, now, BTreeMap::new());
+        return begin(disk, options, key, id, (beginning.first(), now), BTreeMap::new());
     }
     let mut segments = Vec::new();
     for number in numbers {
@@ -76,7 +101,7 @@ pub(super) fn recover(
     }
     remove_replaced(disk, &folder, &mut segments)?;
     let Some(last) = segments.pop() else {
-        return begin(disk, options, key, id, now, BTreeMap::new());
+        return begin(disk, options, key, id, (beginning.first(), now), BTreeMap::new());
     };
     let mut state = State::default();
     let mut known = VecDeque::new();
@@ -136,32 +161,33 @@ fn has_outbox(disk: &dyn Disk, base: &Path) -> Result<bool, JournalError> {
     }
 }
 
-/// The first segment of an incarnation, with the positions that it goes on from.
+/// The first segment of an incarnation, with its first record's number, the time
+/// (Unix ms), and the positions that it goes on from.
 pub(super) fn begin(
     disk: &dyn Disk,
     options: &Options,
     key: &JournalKey,
     id: Incarnation,
-    now: u64,
+    (first, now): (Seq, u64),
     positions: BTreeMap<FileId, Vec<u8>>,
 ) -> Result<Recovered, JournalError> {
-    let start = Start { number: 1, first: Seq(0), replaces: 0 };
+    let start = Start { number: 1, first, replaces: 0 };
     let folder = &segment::folder(&id.base(&options.path));
     let target = segment::path(folder, 1);
     let made = Draft::new(disk, folder, key, &id.incarnation, start, options.segment_bytes)
         .and_then(|mut draft| {
             let snapshot = positions.iter().map(|(file, p)| (*file, Some(p.clone()))).collect();
-            draft.snapshot(Seq(0), now, &snapshot)?;
+            draft.snapshot(first, now, &snapshot)?;
             draft.publish(disk)
         });
     let (segment, offset, number) = made.map_err(|e| e.at(&target))?;
     Ok(Recovered {
         id,
-        known: VecDeque::from([Known { number: 1, first: Seq(0), bytes: segment.len }]),
+        known: VecDeque::from([Known { number: 1, first, bytes: segment.len }]),
         segment,
         offset,
         number,
-        next: Seq(0),
+        next: first,
         positions,
         last_time: now,
     })

@@ -3,6 +3,7 @@
 use super::block::{OpenBlock, Positions};
 use super::crypt::JournalKey;
 use super::incarnation::{FILE_ID_KEY, FILE_ID_KEY_LEN, Incarnation};
+use super::recover::Beginning;
 use super::segment::{self, Draft, Place, Segment, Start};
 use super::{JournalError, Kind, Seq, recover};
 use crate::disk::{DiskLock, SharedDisk};
@@ -12,7 +13,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::io;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::watch;
 use zeroize::Zeroizing;
@@ -92,15 +93,28 @@ pub(super) struct Shared {
     /// Bytes that the outbox holds; counted against `max_bytes`.
     pub(super) outbox_bytes: AtomicU64,
     /// The writer waits for room.
-    pub(super) starved: AtomicBool,
+    pub(super) starved: watch::Sender<bool>,
     /// By whom, and from which record on, the journal is still needed.
-    pub(super) holds: Mutex<BTreeMap<String, u64>>,
+    pub(super) holds: Mutex<BTreeMap<String, Hold>>,
     /// Records below this are needed by nobody any more.
     pub(super) floor: AtomicU64,
     pub(super) used: AtomicU64,
 }
 
+/// What somebody needs of the journal.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Hold {
+    /// The first record that is needed.
+    from: u64,
+    /// Whether the holder lets go when the writer waits for room.
+    yields: bool,
+}
+
 impl Shared {
+    fn holds(&self) -> MutexGuard<'_, BTreeMap<String, Hold>> {
+        self.holds.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     pub(super) fn segments(&self) -> MutexGuard<'_, VecDeque<Known>> {
         self.segments.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -152,13 +166,40 @@ impl Journal {
         origin: &str,
         now: u64,
     ) -> Result<Self, JournalError> {
+        Self::open_as(disk, options, key, Beginning { origin, copy: None }, now)
+    }
+
+    /// Opens the copy of a part of another log, or begins it: its records have the
+    /// numbers that they have there, from `first` on, and its id is the other's.
+    /// Times go with [`Journal::commit`]. What `sealtail replay` sends from.
+    ///
+    /// # Errors
+    /// See [`JournalError`].
+    pub fn open_copy(
+        disk: SharedDisk,
+        options: Options,
+        key: &JournalKey,
+        (origin, incarnation): (&str, &str),
+        first: Seq,
+    ) -> Result<Self, JournalError> {
+        let beginning = Beginning { origin, copy: Some((incarnation, first)) };
+        Self::open_as(disk, options, key, beginning, 0)
+    }
+
+    fn open_as(
+        disk: SharedDisk,
+        options: Options,
+        key: &JournalKey,
+        beginning: Beginning<'_>,
+        now: u64,
+    ) -> Result<Self, JournalError> {
         disk.create_dir_all(&options.path).map_err(JournalError::io("make", &options.path))?;
         let lock_path = options.path.join("lock");
         let lock = disk.lock(&lock_path).map_err(|e| match e.kind() {
             io::ErrorKind::WouldBlock => JournalError::Locked(options.path.clone()),
             _ => JournalError::io("lock", lock_path)(e),
         })?;
-        let recovered = recover::recover(&disk, &options, key, origin, now)?;
+        let recovered = recover::recover(&disk, &options, key, beginning, now)?;
         let path = &options.path;
         recovered.id.clear_former(&*disk, path).map_err(JournalError::io("clear", path))?;
         Ok(Self::serve(disk, options, key, recovered, lock))
@@ -201,7 +242,7 @@ impl Journal {
         }
         disk.sync_dir(&options.path).map_err(io("sync"))?;
         disk.sync_dir(&base).map_err(io("sync"))?;
-        let begun = recover::begin(&*disk, &options, key, id, now, positions)?;
+        let begun = recover::begin(&*disk, &options, key, id, (Seq(0), now), positions)?;
         begun.id.save(&*disk, &options.path)?;
         let path = &options.path;
         begun.id.clear_former(&*disk, path).map_err(JournalError::io("clear", path))?;
@@ -223,7 +264,7 @@ impl Journal {
             incarnation: recovered.id.incarnation.clone(),
             segments: Mutex::new(recovered.known),
             outbox_bytes: AtomicU64::new(0),
-            starved: AtomicBool::new(false),
+            starved: watch::Sender::new(false),
             holds: Mutex::default(),
             floor: AtomicU64::new(0),
             used: AtomicU64::new(used),
@@ -350,7 +391,7 @@ impl Journal {
         let written = self.write_block(&mut sealed);
         self.sealed = sealed;
         let starved = written.as_ref().is_err_and(AppendError::is_backpressure);
-        self.shared.starved.store(starved, Ordering::Release);
+        self.shared.starved.send_if_modified(|was| std::mem::replace(was, starved) != starved);
         let (end, place) = written?;
         for (file, position) in self.open.positions() {
             match position {
@@ -552,15 +593,57 @@ impl Handle {
     /// the segments of records that nobody needs; so all who read the journal
     /// have to be known before the first of them moves on.
     pub fn hold(&self, who: &str, from: Seq) {
-        let mut holds = self.shared.holds.lock().unwrap_or_else(PoisonError::into_inner);
+        self.set_hold(who, Hold { from: from.0, yields: false });
+    }
+
+    /// As [`Handle::hold`], by one who lets go when the writer waits for room that
+    /// nobody else keeps: see [`Handle::asked_to_yield`].
+    pub fn hold_loosely(&self, who: &str, from: Seq) {
+        self.set_hold(who, Hold { from: from.0, yields: true });
+    }
+
+    fn set_hold(&self, who: &str, hold: Hold) {
+        let mut holds = self.shared.holds();
         match holds.get_mut(who) {
-            Some(held) => *held = from.0,
+            Some(held) => *held = hold,
             None => {
-                holds.insert(who.to_owned(), from.0);
+                holds.insert(who.to_owned(), hold);
             }
         }
-        let floor = holds.values().copied().min().unwrap_or(0);
+        let floor = holds.values().map(|hold| hold.from).min().unwrap_or(0);
         self.shared.floor.fetch_max(floor, Ordering::AcqRel);
+    }
+
+    /// The record up to which `who`, who holds loosely, has to let go: the writer
+    /// waits for room, and giving up the records before it frees whole segments
+    /// that nobody who holds firmly needs. An eighth of the bound at a time, so
+    /// that a long outage is a few large gaps and not a crowd of small ones.
+    #[must_use]
+    pub fn asked_to_yield(&self, who: &str) -> Option<Seq> {
+        if !self.is_starved() {
+            return None;
+        }
+        let (mine, firm) = {
+            let holds = self.shared.holds();
+            let firm = holds.values().filter(|hold| !hold.yields).map(|hold| hold.from).min();
+            (holds.get(who).filter(|hold| hold.yields)?.from, firm.unwrap_or(u64::MAX))
+        };
+        let segments = self.shared.segments();
+        let (mut freed, mut upto) = (0, None);
+        for (oldest, next) in segments.iter().zip(segments.iter().skip(1)) {
+            if next.first.0 > firm || freed >= self.max_bytes / 8 {
+                break;
+            }
+            freed += oldest.bytes;
+            upto = Some(next.first);
+        }
+        upto.filter(|upto| upto.0 > mine)
+    }
+
+    /// Tells when the writer begins or ceases to wait for room.
+    #[must_use]
+    pub fn starving(&self) -> watch::Receiver<bool> {
+        self.shared.starved.subscribe()
     }
 
     /// As [`Handle::hold`], by the sealer.
@@ -584,7 +667,7 @@ impl Handle {
     /// Whether the writer waits for room: for the volume's, or the bound's.
     #[must_use]
     pub fn is_starved(&self) -> bool {
-        self.shared.starved.load(Ordering::Acquire)
+        *self.shared.starved.borrow()
     }
 
     /// The folder of the segments.

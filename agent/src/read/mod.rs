@@ -6,6 +6,7 @@
 
 pub mod archive;
 pub mod batch;
+pub mod given_up;
 pub mod open;
 #[cfg(test)]
 mod tests;

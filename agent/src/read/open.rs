@@ -8,7 +8,7 @@ use super::archive::{Archive, ReadError};
 use super::batch;
 use super::walk::{Fault, Walk};
 use sealtail_seal::keys::VerifyingKey;
-use sealtail_seal::leaf::Body;
+use sealtail_seal::leaf::{Body, Object};
 use sealtail_seal::message::Identity;
 use serde::Deserialize;
 use std::borrow::Cow;
@@ -131,18 +131,7 @@ pub async fn open(
                 continue;
             }
             let name = archive.name(&object.key);
-            let Some(bytes) = archive.bytes(&object.key).await? else {
-                return Err(OpenArchiveError::Broken(format!(
-                    "{name} is missing: leaf {} names it",
-                    step.index
-                )));
-            };
-            if bytes.len() as u64 != object.len || crate::text::sha256(&bytes) != object.sha256 {
-                return Err(OpenArchiveError::Broken(format!(
-                    "{name} is not what leaf {} names",
-                    step.index
-                )));
-            }
+            let bytes = object_of(archive, object, step.index).await?;
             let dedupe = request.dedupe;
             batch::open(&bytes, &step.leaf, step.index, &mut request.identities, |seq, line| {
                 if !filter.wants(seq, line) {
@@ -164,6 +153,23 @@ pub async fn open(
         source: batch::OpenError::Output(e),
     })?;
     Ok(opened)
+}
+
+/// The object that leaf `index` names, as it was when it was named.
+pub(super) async fn object_of(
+    archive: &Archive,
+    object: &Object,
+    index: u64,
+) -> Result<Vec<u8>, OpenArchiveError> {
+    let name = archive.name(&object.key);
+    let broken = |what| Err(OpenArchiveError::Broken(format!("{name} {what}")));
+    let Some(bytes) = archive.bytes(&object.key).await? else {
+        return broken(format!("is missing: leaf {index} names it"));
+    };
+    if bytes.len() as u64 != object.len || crate::text::sha256(&bytes) != object.sha256 {
+        return broken(format!("is not what leaf {index} names"));
+    }
+    Ok(bytes)
 }
 
 impl Filter {

@@ -47,6 +47,7 @@ fn make(root: &Path, name: &str, batches: u64, each: u64, codec: Codec, end: boo
         recipients: vec![Recipient::aes("dev", DEV)],
         signing_key: signing_key(),
         config_hash: [2; 32],
+        waivers: crate::sealer::Waivers::default(),
     };
     let mut sealer =
         Sealer::open(options, journal.id().clone(), Arc::clone(&outbox), journal.handle(), NOW)
@@ -366,6 +367,7 @@ fn a_second_writer_of_the_same_log_is_a_conflict() {
         recipients: vec![Recipient::aes("dev", DEV)],
         signing_key: signing_key(),
         config_hash: [2; 32],
+        waivers: crate::sealer::Waivers::default(),
     };
     let sealer =
         Sealer::open(options, journal.id().clone(), Arc::clone(&outbox), journal.handle(), NOW + 5)

@@ -202,7 +202,7 @@ impl Verifier<'_> {
             reaches: String::new(),
         };
         let all = walk.end;
-        self.beginning(walk.begin, &format!("{origin}/{incarnation}"));
+        self.beginning(&walk, &format!("{origin}/{incarnation}"));
         for index in walk.begin..all {
             self.listed.insert(walk.layout.proof_key(index));
         }
@@ -238,17 +238,19 @@ impl Verifier<'_> {
 
     /// A log that begins in its middle: an archive that was moved, or one that
     /// somebody cut. Which of the two only who moved it can say.
-    fn beginning(&mut self, begin: u64, log: &str) {
+    fn beginning(&mut self, walk: &Walk<'_>, log: &str) {
+        let begin = walk.begin;
         if begin == 0 {
             return;
         }
-        let what = format!("{log} begins at leaf {begin}: leaves 0 to {} are not here", begin - 1);
+        let last = self.archive.name(&walk.layout.proof_key(begin - 1));
+        let what = format!("{log} begins at leaf {begin}");
         if begin == self.begins_at {
             self.report.notes.push(format!("{what}, as was said (--begins-at)"));
         } else {
             self.report.missing(format!(
-                "{what}, the first is missing; if the archive was moved then, the agent has said so, and \
-                 --begins-at {begin} accepts it"
+                "{what}: {last} and all before are missing. If the archive was moved then, the agent has said so, \
+                 and --begins-at {begin} accepts it"
             ));
         }
     }

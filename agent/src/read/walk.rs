@@ -176,8 +176,8 @@ impl<'a> Walk<'a> {
             Body::Gap { missing: Missing::Source { seq } | Missing::Span { seq, .. }, .. } => {
                 (*seq, *seq)
             }
-            // It says nothing of records.
-            Body::Key { .. } => return Ok(()),
+            // They say nothing of which records come next.
+            Body::Key { .. } | Body::Gap { missing: Missing::Sink { .. }, .. } => return Ok(()),
         };
         let (first, next) = self.records.unwrap_or((at, at));
         if at != next {

@@ -22,6 +22,7 @@ pub(super) fn run(
         tracing::error!("failed to {e}");
         e.to_string()
     };
+    let waivers = sealer.waivers();
     let mut warned = false;
     loop {
         if live.give_up.load(Relaxed) {
@@ -44,6 +45,7 @@ pub(super) fn run(
                             drop(input_done.wait_for(|done| *done).await);
                         },
                         _ = input_done.changed() => {}
+                        () = waivers.wait() => {}
                         () = tokio::time::sleep(wait) => {}
                     }
                 });

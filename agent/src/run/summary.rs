@@ -65,6 +65,7 @@ impl Summary {
             };
             let named = [
                 (c.condemned.load(Relaxed), "in the dead letters (`sealtail dead-letter list`)"),
+                (c.given_up.load(Relaxed), "given up under a signed gap (`sealtail replay`)"),
                 (c.late.load(Relaxed), "sent with their time in an attribute (too old or too new)"),
             ];
             for (n, what) in named.into_iter().filter(|(n, _)| *n > 0) {

@@ -17,6 +17,7 @@ pub mod outbox;
 mod power_tests;
 #[cfg(test)]
 mod tests;
+mod waiver;
 
 use crate::fault;
 use crate::journal::{Entry, Incarnation, JournalError, Kind, Reader, Seq};
@@ -33,6 +34,7 @@ use sealtail_seal::message::{Context, EncryptError, Encryptor, Recipient};
 use sealtail_seal::note::{Checkpoint, Signer};
 use sealtail_seal::proof::Proof;
 use std::sync::Arc;
+pub use waiver::Waivers;
 
 /// Sealed bytes at which a batch is cut on a full volume: it, what the compressor
 /// still holds, and the entry before it fit into the room that is kept.
@@ -60,6 +62,8 @@ pub struct Options {
     pub signing_key: SigningKey,
     /// SHA-256 of the effective configuration, for the `start` leaf.
     pub config_hash: [u8; 32],
+    /// Where sinks ask for gaps.
+    pub waivers: Waivers,
 }
 
 /// What a step did.
@@ -247,6 +251,10 @@ impl Sealer {
         if self.outbox.bytes() >= self.options.outbox_bytes {
             return Ok(Step::Blocked);
         }
+        if let Some((sink, first, end)) = self.options.waivers.next() {
+            self.waive(sink, first, end, now)?;
+            return Ok(Step::Worked);
+        }
         let mut worked = false;
         loop {
             if self.is_due(now) {
@@ -280,6 +288,18 @@ impl Sealer {
         Ok(Step::Idle { until: batch_due.min(soon) })
     }
 
+    /// Signs what a sink gives up; an open batch has its leaf before.
+    fn waive(&mut self, sink: String, first: Seq, end: Seq, now: u64) -> Result<(), SealError> {
+        self.flush(now)?;
+        let count = end.0.saturating_sub(first.0).max(1);
+        let missing = Missing::Sink { sink, first: first.0, count };
+        let leaf = self.leaf(Body::Gap { time: rfc3339(now), missing });
+        fault::point("seal.waiver");
+        self.add(&leaf, None, self.unmoved(), now)?;
+        self.options.waivers.signed();
+        Ok(())
+    }
+
     /// Cuts the open batch now, however young: for the end and for `--once`.
     ///
     /// # Errors
@@ -302,6 +322,12 @@ impl Sealer {
     #[must_use]
     pub fn cursor(&self) -> Seq {
         self.cursor
+    }
+
+    /// Where sinks ask for gaps.
+    #[must_use]
+    pub fn waivers(&self) -> Waivers {
+        self.options.waivers.clone()
     }
 
     /// Whether a batch is open.
@@ -491,6 +517,13 @@ impl Sealer {
 
     fn alive(&self, now: u64) -> Leaf {
         self.leaf(Body::Alive { time: rfc3339(now), next: self.cursor.0 })
+    }
+}
+
+impl Drop for Sealer {
+    /// Who waits for a signature is told that none comes.
+    fn drop(&mut self) {
+        self.options.waivers.close();
     }
 }
 

@@ -39,6 +39,7 @@ fn options() -> Options {
         recipients: vec![Recipient::aes("dev", DEV)],
         signing_key: SigningKey::from_seed(&[1; 32]),
         config_hash: [2; 32],
+        waivers: Waivers::default(),
     }
 }
 
@@ -209,7 +210,7 @@ impl World {
             }
             Archive::put_new(&mut self.archive.objects, &object.key, bytes).map_err(Stop::Wrong)?;
         }
-        let cursor = Cursor { next: Next::Leaf(next + 1), place: None };
+        let cursor = Cursor { next: Next::Leaf(next + 1), place: None, gave_up: None };
         self.check(cursors.save("archive", &cursor))?;
         self.check(outbox.uploaded("archive", next + 1))?;
         Ok(next + 1)

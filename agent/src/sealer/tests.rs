@@ -38,6 +38,7 @@ fn options_of() -> Options {
         recipients: vec![Recipient::aes("dev", [4; 32])],
         signing_key: SigningKey::from_seed(&[1; 32]),
         config_hash: [2; 32],
+        waivers: Waivers::default(),
     }
 }
 

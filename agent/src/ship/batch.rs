@@ -68,6 +68,22 @@ pub struct Batch {
 }
 
 impl Batch {
+    /// A body that stands for the records from `first` up to `end` and holds none
+    /// of them: the word that they were given up.
+    #[must_use]
+    pub fn notice((first, end): (Seq, Seq), body: Bytes, now: u64) -> Self {
+        let raw_len = body.len();
+        let (seqs, entries) = (Vec::new(), Vec::new());
+        Self { first, end, seqs, entries, body, raw_len, made: now, repeated: false }
+    }
+
+    /// Whether it is one of [`Batch::notice`]: it is not in the journal, so it
+    /// cannot be made again.
+    #[must_use]
+    pub fn is_notice(&self) -> bool {
+        self.seqs.is_empty() && !self.body.is_empty()
+    }
+
     /// The place in `seqs` of the record that entry number `entry` belongs to.
     #[must_use]
     pub fn record_of_entry(&self, entry: usize) -> Option<usize> {
@@ -102,6 +118,8 @@ pub struct Batcher {
     max_age_ms: u64,
     /// What the destination was found to take, if it is less than it says.
     max_bytes: usize,
+    /// All of it may be there already.
+    repeated: bool,
     open: Option<Open>,
     scratch: Vec<u8>,
 }
@@ -162,9 +180,15 @@ impl Batcher {
             compress,
             max_age_ms,
             max_bytes,
+            repeated: false,
             open: None,
             scratch: Vec::new(),
         })
+    }
+
+    /// Says that the destination may have the records already: each is marked.
+    pub fn mark_repeated(&mut self, repeated: bool) {
+        self.repeated = repeated;
     }
 
     /// A body of so many bytes was too large: the next ones are half of it.
@@ -176,6 +200,12 @@ impl Batcher {
     #[must_use]
     pub fn next_seq(&self) -> Seq {
         self.reader.next_seq()
+    }
+
+    /// The first record that is not in a batch yet.
+    #[must_use]
+    pub fn first_open(&self) -> Seq {
+        self.open.as_ref().map_or(self.next_seq(), |open| open.first)
     }
 
     /// The journal, for waiting.
@@ -191,7 +221,7 @@ impl Batcher {
     pub fn fill(&mut self, now: u64, flush: bool) -> Result<Filled, JournalError> {
         let [prefix, separator, suffix] = self.encoder.frame();
         let (max_bytes, max_entries) = (self.max_bytes, self.encoder.limits().1);
-        let how = How { now, repeated: false };
+        let how = How { now, repeated: self.repeated };
         loop {
             let (seq, behind) = {
                 self.scratch.clear();
@@ -205,7 +235,7 @@ impl Batcher {
             let more = separator.len() + self.scratch.len() + suffix.len();
             let full = open.raw.len() + more > max_bytes || open.total + entries > max_entries;
             if entries > 0 && open.total > 0 && full {
-                return self.close(now, false).map(Filled::Batch);
+                return self.close(now, self.repeated).map(Filled::Batch);
             }
             if entries > 0 {
                 open.push(seq, entries, &self.scratch, separator);
@@ -215,7 +245,7 @@ impl Batcher {
         }
         match &self.open {
             Some(open) if flush || now >= open.opened.saturating_add(self.max_age_ms) => {
-                self.close(now, false).map(Filled::Batch)
+                self.close(now, self.repeated).map(Filled::Batch)
             }
             Some(open) => {
                 Ok(Filled::Nothing { until: Some(open.opened.saturating_add(self.max_age_ms)) })

@@ -6,7 +6,10 @@
 //!
 //! Crash points: before the cursor is durable, what was delivered behind it is
 //! sent again (the destination gets it twice, with the same origin and number);
-//! a dead letter is durable before the cursor passes it.
+//! a dead letter is durable before the cursor passes it. What is given up when the
+//! journal is full (`on_full: gap`) is signed first, then noted in the cursor, and
+//! only then let go: a crash between the first two leaves a gap that names records
+//! which may still arrive, never the reverse.
 
 use super::answer::{Answer, Refusal, Trouble};
 use super::backoff::Backoff;
@@ -15,14 +18,16 @@ use super::dead::{DeadError, DeadLetters, Letter};
 use super::dissect::{Dissection, Next as Step};
 use super::expiry;
 use super::ledger::{Ledger, Slot, Stand};
+use super::on_full::{Giving, OnFull};
 use super::rate::{self, Rate};
 use super::window::{Breaker, Window};
 use super::wire::Wire;
 use crate::fault;
 use crate::journal::{Handle, JournalError, Seq};
+use crate::sealer::Waivers;
 use crate::sealer::outbox::Outbox;
 use crate::sink::cursor::{Cursor, CursorError, Cursors, Next};
-use crate::sink::event::Log;
+use crate::sink::event::{Log, Notice};
 use crate::sink::{Counters, State, Stop};
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
@@ -50,6 +55,11 @@ pub struct Options {
     pub rate: rate::Limits,
     /// Pauses and time-outs.
     pub times: Times,
+    /// What happens when the journal is full and this sink is behind.
+    pub on_full: OnFull,
+    /// Records that were given up and of which the destination has not been told:
+    /// the first, and the one behind the last.
+    pub gave_up: Option<(Seq, Seq)>,
 }
 
 /// Pauses and time-outs of the engine.
@@ -93,6 +103,8 @@ pub struct Parts {
     pub dead: DeadLetters,
     /// Where the newest checkpoint is, when the log is sealed.
     pub outbox: Option<Arc<Outbox>>,
+    /// Where a gap is asked for, when the log is sealed.
+    pub waivers: Option<Waivers>,
     /// What it has done.
     pub counters: Arc<Counters>,
 }
@@ -107,8 +119,17 @@ pub struct Engine {
     cursors: Cursors,
     dead: DeadLetters,
     outbox: Option<Arc<Outbox>>,
+    waivers: Option<Waivers>,
     counters: Arc<Counters>,
     state: watch::Sender<State>,
+    /// The next record that the destination has not: what the cursor says.
+    settled: Seq,
+    /// Records before this one are given up, or settled.
+    let_go: Seq,
+    /// What is about to be given up, when it is signed.
+    giving: Option<Giving>,
+    /// Whether the journal's writer waits for room.
+    starving: watch::Receiver<bool>,
     ledger: Ledger,
     window: Window,
     rate: Rate,
@@ -140,6 +161,10 @@ pub struct Engine {
     looked: Option<Instant>,
 }
 
+/// How often it is looked whether this sink is asked for room, while the journal's
+/// writer waits for some.
+const STARVED: Duration = Duration::from_millis(100);
+
 /// Names the request that tells the checkpoint, among those under way.
 const CHECKPOINT: u64 = 0;
 
@@ -164,15 +189,20 @@ enum Trip {
     Thread,
     #[error("told to stop")]
     Stopped,
+    #[error("the journal needs room")]
+    Yield,
 }
 
 impl Engine {
     /// An engine that goes on where its batcher is.
     #[must_use]
     pub fn new(options: Options, parts: Parts) -> Self {
-        let Parts { wire, batcher, journal, cursors, dead, outbox, counters } = parts;
+        let Parts { wire, batcher, journal, cursors, dead, outbox, waivers, counters } = parts;
         let (first, longest) = options.times.backoff;
-        Self {
+        let next = batcher.next_seq();
+        let (settled, let_go) = options.gave_up.unwrap_or((next, next));
+        let starving = journal.starving();
+        let mut engine = Self {
             window: Window::new(options.max_in_flight),
             rate: Rate::new(options.rate),
             backoff: Backoff::between(first, longest),
@@ -183,8 +213,13 @@ impl Engine {
             cursors,
             dead,
             outbox,
+            waivers,
             counters,
             state: watch::Sender::new(State::Ok),
+            settled,
+            let_go,
+            giving: None,
+            starving,
             ledger: Ledger::default(),
             began: Instant::now(),
             flying: JoinSet::new(),
@@ -199,7 +234,12 @@ impl Engine {
             closed: false,
             probed: false,
             looked: None,
+        };
+        if settled < let_go {
+            let notice = engine.gap_notice(let_go, crate::run::now_ms());
+            engine.ledger.push(notice);
         }
+        engine
     }
 
     /// The sink's name.
@@ -233,6 +273,7 @@ impl Engine {
                 Ok(false) if told == Stop::WhenDone && self.is_done() => break,
                 Ok(false) => {}
                 Err(Trip::Stopped) => break,
+                Err(Trip::Yield) => continue,
                 Err(e) => self.halt(&e.to_string()),
             }
             self.wait(&mut stop, &mut leaves, clock()).await;
@@ -253,6 +294,7 @@ impl Engine {
             self.answered(id, sent, answer);
             worked = true;
         }
+        worked |= self.make_room(clock()).await?;
         if self.pause.is_some_and(|until| Instant::now() >= until) {
             self.pause = None;
             self.window.probe();
@@ -273,7 +315,7 @@ impl Engine {
         worked |= self.settle().await?;
         self.look_at_certificate(clock());
         worked |= self.refresh(clock()).await?;
-        if self.has_room() && self.refused.is_none() {
+        if self.has_room() && self.refused.is_none() && self.giving.is_none() {
             let flush = *stop.borrow() != Stop::No;
             worked |= self.cut(clock(), flush).await?;
         }
@@ -311,15 +353,27 @@ impl Engine {
                 soonest(&mut until, Instant::now() + wait);
             }
         }
-        let more = self.has_room() && !self.closed;
+        let yields = self.options.on_full == OnFull::Gap;
+        if yields && *self.starving.borrow_and_update() {
+            // Who else holds what may change without a word.
+            soonest(&mut until, Instant::now() + STARVED);
+        }
+        let more = self.has_room() && !self.closed && self.giving.is_none();
         let flying = !self.flying.is_empty();
-        let Self { flying: tasks, journal, closed, .. } = self;
+        let Self { flying: tasks, journal, closed, giving, starving, .. } = self;
         let mut landed = None;
         // Each branch only waits; a task that has landed is kept.
         tokio::select! {
             one = tasks.join_next(), if flying => landed = one,
             open = journal.changed(), if more => *closed = !open,
             _ = stop.changed() => {}
+            _ = starving.changed(), if yields => {}
+            () = async {
+                match giving {
+                    Some(giving) => giving.settled().await,
+                    None => std::future::pending().await,
+                }
+            } => {}
             () = async {
                 match leaves {
                     Some(leaves) => drop(leaves.changed().await),
@@ -408,7 +462,7 @@ impl Engine {
             let Some(slot) = self.ledger.take_queued() else { break };
             self.rate.take(slot.batch.body.len());
             let wire = Arc::clone(&self.wire);
-            let compressed = self.options.compressed;
+            let compressed = self.options.compressed && !slot.batch.is_notice();
             self.flying.spawn(async move {
                 let at = Instant::now();
                 let answer = wire.deliver(slot.batch.body.clone(), compressed).await;
@@ -441,6 +495,11 @@ impl Engine {
                 if fresh {
                     self.trouble(&reason, after, trouble);
                 }
+            }
+            // Who refuses this refuses nothing that has to be kept: the leaf says it.
+            Answer::Refused(refusal) | Answer::TooLarge(refusal) if slot.batch.is_notice() => {
+                tracing::warn!(sink = self.options.name, "the word of a gap: {}", refusal.reason);
+                self.ledger.set(id, Stand::Done);
             }
             Answer::Refused(refusal) => {
                 self.counters.failures.fetch_add(1, Relaxed);
@@ -535,20 +594,99 @@ impl Engine {
     /// Moves the cursor over what is done. Durable when this returns.
     async fn settle(&mut self) -> Result<bool, Trip> {
         let Some(reached) = self.ledger.settle() else { return Ok(false) };
-        let cursor =
-            Cursor { next: Next::Record(reached.0), place: Some(self.options.place.clone()) };
-        let (cursors, name) = (self.cursors.clone(), self.options.name.clone());
+        self.settled = reached;
+        self.let_go = self.let_go.max(reached);
         fault::point("ship.cursor");
-        let saved = tokio::task::spawn_blocking(move || cursors.save(&name, &cursor)).await;
-        match saved.map_err(|_| Trip::Thread)? {
+        match self.save_cursor().await? {
             // The journal holds more for a while; what follows moves it.
             Err(e) if e.is_full() => tracing::warn!(sink = self.options.name, "failed to {e}"),
             other => {
                 other?;
-                self.journal.hold(&self.options.name, reached);
+                self.hold();
             }
         }
         Ok(true)
+    }
+
+    /// Writes down where the sink is. Durable when this returns well.
+    async fn save_cursor(&mut self) -> Result<Result<(), CursorError>, Trip> {
+        let cursor = Cursor {
+            next: Next::Record(self.settled.0),
+            place: Some(self.options.place.clone()),
+            gave_up: (self.let_go > self.settled).then_some(self.let_go.0),
+        };
+        let (cursors, name) = (self.cursors.clone(), self.options.name.clone());
+        let saved = tokio::task::spawn_blocking(move || cursors.save(&name, &cursor)).await;
+        saved.map_err(|_| Trip::Thread)
+    }
+
+    /// Says which records are still needed of the journal.
+    fn hold(&self) {
+        match self.options.on_full {
+            OnFull::Block => self.journal.hold(&self.options.name, self.let_go),
+            OnFull::Gap => self.journal.hold_loosely(&self.options.name, self.let_go),
+        }
+    }
+
+    /// Gives up the oldest records when the journal is full of them, under a gap
+    /// that is signed first: whether anything was done.
+    async fn make_room(&mut self, now: u64) -> Result<bool, Trip> {
+        let Some(mut giving) = self.giving.take() else {
+            let Some(end) = self.asked_to_yield() else { return Ok(false) };
+            let Some(waivers) = &self.waivers else { return Ok(false) };
+            let end = self.ledger.end_of_batch(end);
+            let answer = waivers.ask(&self.options.name, self.let_go, end);
+            self.giving = Some(Giving::new(end, answer));
+            return Ok(true);
+        };
+        match giving.is_signed() {
+            None => self.giving = Some(giving),
+            // The sealer has ended: nothing is written any more, and nothing given up.
+            Some(false) => {}
+            Some(true) if giving.end <= self.let_go => {}
+            Some(true) => {
+                fault::point("ship.waiver");
+                let (first, end) = (self.let_go, giving.end);
+                self.let_go = end;
+                if let Err(e) = self.save_cursor().await? {
+                    // It is signed, but not done: asked for again.
+                    self.let_go = first;
+                    return Err(e.into());
+                }
+                fault::point("ship.gave-up");
+                let count = end.0 - first.0;
+                self.counters.given_up.fetch_add(count, Relaxed);
+                tracing::error!(
+                    sink = self.options.name,
+                    first = first.0,
+                    records = count,
+                    "the journal is full and this sink is behind: its oldest records are given up, under a \
+                     signed gap; they are in the archive, `sealtail replay` sends them"
+                );
+                let notice = self.gap_notice(end, now);
+                self.ledger.give_up(end, notice);
+                self.refused = None;
+                self.with_batcher(move |batcher| match batcher.first_open() < end {
+                    true => batcher.rewind(end),
+                    false => Ok(()),
+                })
+                .await??;
+                self.hold();
+            }
+        }
+        Ok(true)
+    }
+
+    fn asked_to_yield(&self) -> Option<Seq> {
+        let yields = self.options.on_full == OnFull::Gap && self.waivers.is_some();
+        yields.then(|| self.journal.asked_to_yield(&self.options.name)).flatten()
+    }
+
+    /// The word that the records from the cursor up to `end` were given up.
+    fn gap_notice(&self, end: Seq, now: u64) -> Batch {
+        let (first, count) = (self.settled, end.0.saturating_sub(self.settled.0));
+        let notice = Notice::gap(now, &self.options.name, first.0, count);
+        Batch::notice((first, end), self.wire.notice(&notice), now)
     }
 
     /// Batches that were cut long ago and never sent are cut anew: what they say
@@ -601,6 +739,10 @@ impl Engine {
     /// be there already.
     async fn repeat_marked(&mut self, limit: Option<Duration>, now: u64) -> Result<(), Trip> {
         for slot in self.ledger.expired(limit) {
+            if slot.batch.is_notice() {
+                self.ledger.set(slot.id, Stand::Queued);
+                continue;
+            }
             let batch = Arc::clone(&slot.batch);
             let how = How { now, repeated: true };
             let again = self
@@ -760,6 +902,9 @@ impl Engine {
             if *stop.borrow() == Stop::Now {
                 return Err(Trip::Stopped);
             }
+            if self.asked_to_yield().is_some() {
+                return Err(Trip::Yield);
+            }
             let wait = self.rate.wait(self.began.elapsed());
             if !wait.is_zero() {
                 tokio::time::sleep(wait).await;
@@ -772,9 +917,13 @@ impl Engine {
                     self.trouble(&reason, after, trouble);
                     if let Some(until) = self.pause.take() {
                         let mut stop = stop.clone();
-                        // Both only wait.
+                        let mut starving = self.starving.clone();
+                        // Each only waits.
                         tokio::select! {
                             () = tokio::time::sleep_until(until) => {}
+                            () = async { drop(starving.wait_for(|is| *is).await) } => {
+                                tokio::time::sleep(STARVED).await;
+                            }
                             () = async { drop(stop.wait_for(|s| *s == Stop::Now).await) } => {}
                         }
                     }
@@ -840,7 +989,7 @@ impl Engine {
         // One that was uploaded and removed meanwhile has a newer one behind it.
         let Ok(Some(head)) = newest.map_err(|_| Trip::Thread)? else { return Ok(false) };
         let size = head.index + 1;
-        let body = self.wire.checkpoint(now, size, &head.checkpoint);
+        let body = self.wire.notice(&Notice::checkpoint(now, size, &head.checkpoint));
         self.rate.take(body.len());
         self.telling = Some(size);
         let wire = Arc::clone(&self.wire);

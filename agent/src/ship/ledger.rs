@@ -45,11 +45,27 @@ pub struct Ledger {
 }
 
 impl Ledger {
-    /// Adds a batch behind the others. One without entries is done at once.
+    /// Adds a batch behind the others. One without a body is done at once.
     pub fn push(&mut self, batch: Batch) {
-        let stand = if batch.seqs.is_empty() { Stand::Done } else { Stand::Queued };
+        let stand = if batch.body.is_empty() { Stand::Done } else { Stand::Queued };
         let slot = self.slot(batch, stand);
         self.slots.push_back(slot);
+    }
+
+    /// Where the batch ends that has the record before `upto`: what is given up
+    /// is given up by whole batches. `upto` itself when no batch has it.
+    #[must_use]
+    pub fn end_of_batch(&self, upto: Seq) -> Seq {
+        let holds = |s: &&Slot| s.batch.first < upto && s.batch.end > upto;
+        self.slots.iter().find(holds).map_or(upto, |slot| slot.batch.end)
+    }
+
+    /// Lets go of all batches before `end`, whatever became of them, and puts
+    /// `notice` in their place, which covers them all.
+    pub fn give_up(&mut self, end: Seq, notice: Batch) {
+        self.slots.retain(|slot| slot.batch.first >= end);
+        let slot = self.slot(notice, Stand::Queued);
+        self.slots.push_front(slot);
     }
 
     /// A slot for [`Ledger::replace`].
@@ -132,7 +148,8 @@ impl Ledger {
     /// Lets go of all that is not under way or waiting, from the first such one
     /// on; returns the first record that has to be read again.
     pub fn rewind(&mut self) -> Option<Seq> {
-        let at = self.slots.iter().position(|s| s.stand == Stand::Queued)?;
+        let can = |s: &Slot| s.stand == Stand::Queued && !s.batch.is_notice();
+        let at = self.slots.iter().position(can)?;
         if self.slots.iter().skip(at).any(|s| s.stand != Stand::Queued) {
             return None;
         }
@@ -168,7 +185,8 @@ impl Ledger {
     /// When the oldest batch that is to be sent was encoded, Unix ms.
     #[must_use]
     pub fn oldest_queued(&self) -> Option<u64> {
-        self.slots.iter().find(|s| s.stand == Stand::Queued).map(|s| s.batch.made)
+        let queued = |s: &&Slot| s.stand == Stand::Queued && !s.batch.is_notice();
+        self.slots.iter().find(queued).map(|s| s.batch.made)
     }
 
     /// Whether something is to be sent.

@@ -5,7 +5,8 @@
 //! [`backoff`] how long to wait, [`http`] sends, [`wire`] knows how a
 //! destination wants it, [`answer`] is what a destination
 //! said of a batch, [`dissect`] finds the record that it refuses, [`dead`] keeps
-//! that one, and [`engine`] is the task that does it all.
+//! that one, [`on_full`] what happens when the journal is full, and [`engine`] is the
+//! task that does it all.
 
 pub mod answer;
 pub mod backoff;
@@ -16,7 +17,9 @@ pub mod engine;
 pub mod expiry;
 pub mod http;
 pub mod ledger;
+pub mod on_full;
 pub mod rate;
 pub mod retry_after;
+pub mod spool;
 pub mod window;
 pub mod wire;

@@ -4,7 +4,7 @@
 use super::answer::Answer;
 use super::http::{Http, HttpError, HttpOptions, Reply, Request};
 use crate::sink::datadog::{self, Datadog};
-use crate::sink::event::Log;
+use crate::sink::event::{Log, Notice};
 use crate::sink::splunk::{self, Splunk};
 use bytes::Bytes;
 use std::sync::{Arc, OnceLock};
@@ -95,16 +95,12 @@ impl Wire {
         Ok(())
     }
 
-    /// The event that tells how far the signed log reaches.
+    /// The agent's own word, as a body.
     #[must_use]
-    pub fn checkpoint(&self, time: u64, size: u64, note: &str) -> Bytes {
+    pub fn notice(&self, notice: &Notice<'_>) -> Bytes {
         match &self.dialect {
-            Dialect::Splunk(_, metadata) => {
-                splunk::checkpoint(&self.log, metadata, time, size, note)
-            }
-            Dialect::Datadog(_, metadata) => {
-                datadog::checkpoint(&self.log, metadata, time, size, note)
-            }
+            Dialect::Splunk(_, metadata) => splunk::notice(&self.log, metadata, notice),
+            Dialect::Datadog(_, metadata) => datadog::notice(&self.log, metadata, notice),
         }
     }
 

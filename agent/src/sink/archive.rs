@@ -130,7 +130,8 @@ impl ArchiveSink {
             Some(Cursor { next: Next::Leaf(leaf), .. }) if range.contains(leaf) => *leaf,
             Some(cursor) => return Err(CursorError::outside(&name, cursor, &range)),
         };
-        let cursor = Cursor { next: Next::Leaf(next), place: Some(place.to_string()) };
+        let cursor =
+            Cursor { next: Next::Leaf(next), place: Some(place.to_string()), gave_up: None };
         if known.as_ref() != Some(&cursor) {
             match cursors.save(&name, &cursor) {
                 Err(e) if e.is_full() => tracing::warn!(sink = name, "failed to {e}"),
@@ -192,7 +193,7 @@ impl ArchiveSink {
         let sent = self.upload(&store, &head).await?;
         self.back_up(&store, &head, now_ms).await?;
         let next = Next::Leaf(self.next + 1);
-        let cursor = Cursor { next, place: Some(self.place.to_string()) };
+        let cursor = Cursor { next, place: Some(self.place.to_string()), gave_up: None };
         self.cursors.save(&self.name, &cursor)?;
         self.next += 1;
         self.outbox.uploaded(&self.name, self.next)?;

@@ -26,6 +26,9 @@ pub struct Cursor {
     /// Where everything before went, as the configuration named it: to another
     /// place it has not gone. `None` in the first version's files.
     pub place: Option<String>,
+    /// The records from `next` up to this one were given up, under a signed gap
+    /// (`on_full: gap`); that there is a gap it has still to be told.
+    pub gave_up: Option<u64>,
 }
 
 impl Cursor {
@@ -55,16 +58,18 @@ struct Content {
     next_record: Option<u64>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     place: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    gave_up: Option<u64>,
 }
 
 impl Content {
     fn cursor(self) -> Option<Cursor> {
         let next = match (self.v, self.next_leaf, self.next_record) {
             (1 | 2, Some(leaf), None) => Next::Leaf(leaf),
-            (2, None, Some(record)) => Next::Record(record),
+            (2 | 3, None, Some(record)) => Next::Record(record),
             _ => return None,
         };
-        Some(Cursor { next, place: self.place })
+        Some(Cursor { next, place: self.place, gave_up: self.gave_up })
     }
 }
 
@@ -74,7 +79,10 @@ impl From<&Cursor> for Content {
             Next::Leaf(leaf) => (Some(leaf), None),
             Next::Record(record) => (None, Some(record)),
         };
-        Self { v: 2, next_leaf, next_record, place: cursor.place.clone() }
+        // An older version must not take the third form for a plain place.
+        let v = if cursor.gave_up.is_some() { 3 } else { 2 };
+        let (place, gave_up) = (cursor.place.clone(), cursor.gave_up);
+        Self { v, next_leaf, next_record, place, gave_up }
     }
 }
 
@@ -240,13 +248,16 @@ mod tests {
         let cursors = Cursors::open(Arc::clone(&disk), "/c".into()).unwrap();
         assert_eq!(cursors.load("a").unwrap(), None);
         for next in [Next::Leaf(7), Next::Record(u64::MAX)] {
-            let cursor = Cursor { next, place: Some("s3://b/\"x\"/".to_owned()) };
+            let cursor = Cursor { next, place: Some("s3://b/\"x\"/".to_owned()), gave_up: None };
             cursors.save("a", &cursor).unwrap();
             assert_eq!(cursors.load("a").unwrap(), Some(cursor));
         }
         let write = |text: &str| disk::replace(&*disk, Path::new("/c/a.cursor"), text.as_bytes());
         write(r#"{"v":1,"next_leaf":3}"#).unwrap();
-        assert_eq!(cursors.load("a").unwrap(), Some(Cursor { next: Next::Leaf(3), place: None }));
+        assert_eq!(
+            cursors.load("a").unwrap(),
+            Some(Cursor { next: Next::Leaf(3), place: None, gave_up: None })
+        );
         for bad in
             ["", "{}", r#"{"v":3,"next_leaf":1}"#, r#"{"v":2,"next_leaf":1,"next_record":1}"#]
         {

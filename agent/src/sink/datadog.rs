@@ -5,7 +5,7 @@
 //! its own in an attribute, and is counted.
 
 use super::Counters;
-use super::event::{Log, Selection, Shown, Template, push_json};
+use super::event::{Log, Notice, Selection, Shown, Template, push_json};
 use crate::ship::answer::{Answer, Refusal};
 use crate::ship::batch::{Encode, How, Record};
 use crate::ship::http::{HttpError, Reply, Request};
@@ -165,11 +165,11 @@ fn split(text: &[u8], most: usize) -> Vec<&str> {
     parts
 }
 
-/// The entry that tells Datadog how far the signed log reaches.
+/// The agent's own word as an entry.
 #[must_use]
-pub fn checkpoint(log: &Log, metadata: &Metadata, time: u64, size: u64, note: &str) -> Bytes {
+pub fn notice(log: &Log, metadata: &Metadata, notice: &Notice<'_>) -> Bytes {
     let mut out = b"[{".to_vec();
-    let head = super::event::Head { event: "checkpoint".into(), ..Default::default() };
+    let head = super::event::Head { event: notice.event.into(), ..Default::default() };
     for (name, template) in [
         ("ddsource", &metadata.source),
         ("service", &metadata.service),
@@ -188,15 +188,17 @@ pub fn checkpoint(log: &Log, metadata: &Metadata, time: u64, size: u64, note: &s
         out.push(b',');
     }
     out.extend_from_slice(b"\"timestamp\":");
-    crate::text::push_u64(&mut out, time);
+    crate::text::push_u64(&mut out, notice.time);
     out.extend_from_slice(b",\"origin\":");
     push_json(&mut out, &log.origin);
     out.extend_from_slice(b",\"incarnation\":");
     push_json(&mut out, &log.incarnation);
-    out.extend_from_slice(
-        format!(",\"size\":{size},\"event\":\"checkpoint\",\"message\":").as_bytes(),
-    );
-    push_json(&mut out, note);
+    out.extend_from_slice(b",\"event\":");
+    push_json(&mut out, notice.event);
+    out.push(b',');
+    out.extend_from_slice(&notice.members);
+    out.extend_from_slice(b",\"message\":");
+    push_json(&mut out, &notice.text);
     out.extend_from_slice(b"}]");
     Bytes::from(out)
 }

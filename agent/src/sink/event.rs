@@ -249,6 +249,45 @@ impl Template {
     }
 }
 
+/// Something that the agent itself has to tell and that is no record: it has no
+/// number, so no search takes it for one.
+#[derive(Debug)]
+pub struct Notice<'a> {
+    /// What kind of event it is.
+    pub event: &'static str,
+    /// When, Unix ms.
+    pub time: u64,
+    /// What it says, as members of a JSON object.
+    pub members: Vec<u8>,
+    /// The same as a text, for destinations that show one.
+    pub text: std::borrow::Cow<'a, str>,
+}
+
+impl<'a> Notice<'a> {
+    /// How far the signed log reaches: `note` signs `size` leaves.
+    #[must_use]
+    pub fn checkpoint(time: u64, size: u64, note: &'a str) -> Self {
+        let mut members = format!("\"size\":{size},\"checkpoint\":").into_bytes();
+        push_json(&mut members, note);
+        Self { event: "checkpoint", time, members, text: note.into() }
+    }
+
+    /// This sink did not get `count` records from `first` on: the copy of a `gap`
+    /// leaf, which is the truth.
+    #[must_use]
+    pub fn gap(time: u64, sink: &str, first: u64, count: u64) -> Self {
+        let mut members = b"\"sink\":".to_vec();
+        push_json(&mut members, sink);
+        let range = format!(",\"first\":{first},\"records\":{count},\"why\":\"journal-full\"");
+        members.extend_from_slice(range.as_bytes());
+        let text = format!(
+            "{count} records from number {first} on were given up for sink {sink}: the journal was full. They are \
+             in the archive; sealtail replay sends them"
+        );
+        Self { event: "gap", time, members, text: text.into() }
+    }
+}
+
 /// Whose log it is.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Log {

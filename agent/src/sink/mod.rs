@@ -24,6 +24,9 @@ pub struct Counters {
     pub batches: AtomicU64,
     /// Splunk and Datadog: records in the dead letters.
     pub condemned: AtomicU64,
+    /// Splunk and Datadog: records that were given up under a signed gap, because
+    /// the journal was full.
+    pub given_up: AtomicU64,
     /// Records that were older or newer than the destination takes: sent with
     /// their time in an attribute.
     pub late: AtomicU64,

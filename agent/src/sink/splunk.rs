@@ -5,7 +5,7 @@
 //! [`judge`] (PROTOCOLS.md, "Splunk HTTP Event Collector").
 
 use super::Counters;
-use super::event::{Log, Selection, Shown, Template, push_json, push_seconds};
+use super::event::{Log, Notice, Selection, Shown, Template, push_json, push_seconds};
 use crate::ship::answer::{Answer, Refusal, Trouble};
 use crate::ship::batch::{Encode, How, Record};
 use crate::ship::http::{HttpError, Reply, Request};
@@ -106,15 +106,12 @@ impl Encode for Encoder {
     }
 }
 
-/// The event that tells Splunk how far the signed log reaches.
+/// The agent's own word as an event.
 #[must_use]
-pub fn checkpoint(log: &Log, metadata: &Metadata, time: u64, size: u64, note: &str) -> Bytes {
-    let mut body = format!("\"event\":\"checkpoint\",\"size\":{size},\"checkpoint\":").into_bytes();
-    push_json(&mut body, note);
-    body.push(b'}');
+pub fn notice(log: &Log, metadata: &Metadata, notice: &Notice<'_>) -> Bytes {
     let mut out = b"{\"time\":".to_vec();
-    push_seconds(&mut out, time);
-    let head = super::event::Head { event: "checkpoint".into(), ..Default::default() };
+    push_seconds(&mut out, notice.time);
+    let head = super::event::Head { event: notice.event.into(), ..Default::default() };
     for (name, template) in [
         ("host", &metadata.host),
         ("source", &metadata.source),
@@ -128,9 +125,11 @@ pub fn checkpoint(log: &Log, metadata: &Metadata, time: u64, size: u64, note: &s
             template.push(log, &head, &mut out);
         }
     }
-    out.extend_from_slice(b",\"event\":{");
-    out.extend_from_slice(&body);
-    out.extend_from_slice(b",\"fields\":{\"origin\":");
+    out.extend_from_slice(b",\"event\":{\"event\":");
+    push_json(&mut out, notice.event);
+    out.push(b',');
+    out.extend_from_slice(&notice.members);
+    out.extend_from_slice(b"},\"fields\":{\"origin\":");
     push_json(&mut out, &log.origin);
     out.extend_from_slice(b",\"incarnation\":");
     push_json(&mut out, &log.incarnation);

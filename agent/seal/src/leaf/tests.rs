@@ -43,6 +43,10 @@ fn all() -> Vec<Leaf> {
         Body::Gap { time: time(), missing: Missing::Records { first: 9, count: 2 } },
         Body::Gap {
             time: time(),
+            missing: Missing::Sink { sink: "splunk-1".into(), first: 9, count: 2 },
+        },
+        Body::Gap {
+            time: time(),
             missing: Missing::Span {
                 seq: 9,
                 file: Some([0xcd; 16]),
@@ -215,6 +219,7 @@ proptest::proptest! {
             },
             Body::Gap { time: time(), missing },
             Body::Gap { time: time(), missing: Missing::Records { first, count } },
+            Body::Gap { time: time(), missing: Missing::Sink { sink: "s".into(), first, count } },
             Body::Key { kid, object },
             Body::Alive { time: time(), next: first },
             Body::End { time: time(), next: first },

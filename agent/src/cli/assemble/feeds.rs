@@ -4,10 +4,12 @@ use super::{AssembleError, config_error};
 use crate::config::{self, Config, Feed, FeedTo};
 use crate::disk::SharedDisk;
 use crate::journal::{Journal, JournalKey, Seq};
+use crate::sealer::Waivers;
 use crate::sealer::outbox::Outbox;
 use crate::ship::batch::{Batcher, Encode};
 use crate::ship::dead::DeadLetters;
 use crate::ship::engine::{self, Engine, Times};
+use crate::ship::on_full::OnFull;
 use crate::ship::wire::{Dialect, ReadSecret, Wire};
 use crate::sink::cursor::{Cursor, Cursors, Next};
 use crate::sink::event;
@@ -16,12 +18,16 @@ use std::sync::Arc;
 use zeroize::Zeroizing;
 
 /// What the sinks go on from.
-pub(super) struct Log<'a> {
-    pub(super) journal: &'a Journal,
-    pub(super) key: &'a JournalKey,
-    pub(super) cursors: &'a Cursors,
+pub(in crate::cli) struct Log<'a> {
+    pub(in crate::cli) journal: &'a Journal,
+    pub(in crate::cli) key: &'a JournalKey,
+    pub(in crate::cli) cursors: &'a Cursors,
     /// When the log is sealed.
-    pub(super) outbox: Option<Arc<Outbox>>,
+    pub(in crate::cli) outbox: Option<Arc<Outbox>>,
+    /// Where a gap is asked for.
+    pub(in crate::cli) waivers: Waivers,
+    /// Whether the records may be there already, and say so (replay).
+    pub(in crate::cli) repeated: bool,
 }
 
 /// Opens all of them, and holds the journal for them and for those that are gone
@@ -51,7 +57,8 @@ pub(super) fn open(
     Ok(engines)
 }
 
-fn one(
+/// Opens one of them, where its cursor is.
+pub(in crate::cli) fn one(
     config: &Config,
     feed: &Feed,
     disk: &SharedDisk,
@@ -59,9 +66,17 @@ fn one(
 ) -> Result<Engine, AssembleError> {
     let name = feed.name.to_string();
     let (begin, end) = (log.journal.begin(), log.journal.end());
-    let from = match log.cursors.load(&name)?.map(|cursor| cursor.next) {
+    let known = log.cursors.load(&name)?;
+    let gave_up = known.as_ref().and_then(|cursor| match cursor.next {
+        Next::Record(next) => cursor.gave_up.map(|upto| (Seq(next), Seq(upto))),
+        Next::Leaf(_) => None,
+    });
+    // What was given up need not be here any more.
+    let gave_up = gave_up.filter(|(next, upto)| next < upto && (begin..=end).contains(upto));
+    let from = match known.map(|cursor| cursor.next) {
         // A new one starts at the oldest record that is kept.
         None => begin,
+        Some(Next::Record(_)) if let Some((_, upto)) = gave_up => upto,
         Some(Next::Record(next)) if (begin..=end).contains(&Seq(next)) => Seq(next),
         Some(Next::Record(next)) => {
             return Err(AssembleError::Failed(format!(
@@ -78,18 +93,27 @@ fn one(
         }
     };
     let place = feed.place();
-    let cursor = Cursor { next: Next::Record(from.0), place: Some(place.clone()) };
+    let cursor = Cursor {
+        next: Next::Record(gave_up.map_or(from, |(next, _)| next).0),
+        place: Some(place.clone()),
+        gave_up: gave_up.map(|(_, upto)| upto.0),
+    };
     match log.cursors.save(&name, &cursor) {
         Err(e) if e.is_full() => tracing::warn!(sink = name, "failed to {e}"),
         other => other?,
     }
-    log.journal.handle().hold(&name, from);
+    match feed.on_full {
+        OnFull::Block => log.journal.handle().hold(&name, from),
+        OnFull::Gap => log.journal.handle().hold_loosely(&name, from),
+    }
     let id = log.journal.id();
     let of = event::Log { origin: id.origin.clone(), incarnation: id.incarnation.clone() };
     let counters = Arc::new(Counters::default());
     let (wire, encoder) = destination(feed, &of, &counters)?;
     let max_age = u64::try_from(feed.batch.max_age.as_millis()).unwrap_or(u64::MAX);
-    let batcher = Batcher::new(log.journal.handle(), from, encoder, feed.compressed, max_age)?;
+    let handle = log.journal.handle();
+    let mut batcher = Batcher::new(handle, from, encoder, feed.compressed, max_age)?;
+    batcher.mark_repeated(log.repeated);
     let mut times = Times::default();
     if let FeedTo::Splunk { ack_timeout, .. } = feed.to {
         times.ack = ack_timeout;
@@ -103,6 +127,8 @@ fn one(
         max_bytes: usize::try_from(config::HELD).unwrap_or(usize::MAX),
         rate: feed.rate,
         times,
+        on_full: feed.on_full,
+        gave_up,
     };
     let parts = engine::Parts {
         wire,
@@ -111,6 +137,7 @@ fn one(
         cursors: log.cursors.clone(),
         dead: dead_letters(config, disk, log.key),
         outbox: log.outbox.clone(),
+        waivers: log.outbox.is_some().then(|| log.waivers.clone()),
         counters,
     };
     Ok(Engine::new(options, parts))

@@ -12,7 +12,7 @@ use crate::pipeline::{self, Pipeline};
 use crate::redact::{Policy, Profile, Redactor};
 use crate::run::{Parts, now_ms};
 use crate::sealer::outbox::{Outbox, OutboxError};
-use crate::sealer::{self, Codec, SealError, Sealer};
+use crate::sealer::{self, Codec, SealError, Sealer, Waivers};
 use crate::sink::archive::{self, ArchiveSink, Backup};
 use crate::sink::cursor::{CursorError, Cursors, Next};
 use crate::store::{ObjectMeta, Place};
@@ -114,13 +114,21 @@ pub(super) fn assemble(config: &Config) -> Result<Parts, AssembleError> {
     let sinks = sinks(config, places, &outbox, &cursors, &layout)?;
     // Whoever reads the journal is known before the sealer lets anything go.
     let sealed = (!sinks.is_empty()).then(|| Arc::clone(&outbox));
-    let log = feeds::Log { journal: &journal, key: &key, cursors: &cursors, outbox: sealed };
+    let waivers = Waivers::default();
+    let log = feeds::Log {
+        journal: &journal,
+        key: &key,
+        cursors: &cursors,
+        outbox: sealed,
+        waivers: waivers.clone(),
+        repeated: false,
+    };
     let engines = feeds::open(config, &disk, &log)?;
     let sealer = if sinks.is_empty() {
         None
     } else {
         Some(Sealer::open(
-            sealer_options(config, recipients, signing_key),
+            sealer_options(config, recipients, signing_key, waivers),
             id.clone(),
             Arc::clone(&outbox),
             journal.handle(),
@@ -219,6 +227,7 @@ fn sealer_options(
     config: &Config,
     recipients: Vec<Recipient>,
     signing_key: SigningKey,
+    waivers: Waivers,
 ) -> sealer::Options {
     let ms = |d: std::time::Duration| u64::try_from(d.as_millis()).unwrap_or(u64::MAX);
     let seal = &config.seal;
@@ -235,6 +244,7 @@ fn sealer_options(
         recipients,
         signing_key,
         config_hash: config.config_sha256(),
+        waivers,
     }
 }
 

@@ -199,8 +199,8 @@ impl Log {
         if is_sealed && sealed < records {
             return Ok(Some(format!("{} records are not sealed yet", records - sealed)));
         }
-        let none = Cursor { next: Next::Leaf(0), place: None };
-        let new = Cursor { next: Next::Record(self.journal.begin().0), place: None };
+        let none = Cursor { next: Next::Leaf(0), place: None, gave_up: None };
+        let new = Cursor { next: Next::Record(self.journal.begin().0), place: None, gave_up: None };
         // One that nobody knows while the beginning is gone never had any of it.
         let configured = wanted.archives.keys().filter(|_| begin == 0).map(|name| (name, &none));
         let mut all: BTreeMap<_, _> = configured.collect();
