@@ -10,7 +10,7 @@ use std::process::{Child, Command};
 use std::time::{Duration, Instant};
 
 const TOKEN: &str = "11111111-2222-4333-8444-555555555555";
-const LINES: u64 = 30_000;
+const LINES: u64 = 24_000;
 
 /// A sandbox whose log is more than the journal holds, and whose Splunk is not there.
 fn sandbox(splunk: &Splunk, more: &str) -> Sandbox {
