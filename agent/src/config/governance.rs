@@ -9,7 +9,7 @@
 use super::error::Problems;
 use super::log::LogLevel;
 use super::tree::{Entry, Kind, Node, Scalar};
-use super::url::ArchiveUrl;
+use super::url::{ArchiveUrl, Wrong};
 use schemars::JsonSchema;
 use serde::Deserialize;
 use std::time::Duration;
@@ -182,35 +182,98 @@ pub(super) fn overlay(tree: &Node, problems: &mut Problems) -> Node {
 
 const EITHER: &str = "change one of the two, so that both say the same";
 
+/// Where a governance document wants the records.
+enum Destination {
+    Archive(ArchiveUrl),
+    /// The base of HEC.
+    Splunk(String),
+    /// The site.
+    Datadog(String),
+}
+
+/// Where the token and the key are when the document stands alone.
+const SPLUNK_TOKEN: &str = "/etc/sealtail/splunk.token";
+const DATADOG_KEY: &str = "/etc/sealtail/datadog.key";
+
+impl Destination {
+    fn parse(text: &str) -> Result<Self, Wrong> {
+        match text.split_once("://") {
+            Some(("splunk+https", rest)) if !rest.is_empty() => {
+                Ok(Self::Splunk(format!("https://{}", rest.trim_end_matches('/'))))
+            }
+            Some(("datadog", site)) if !site.is_empty() => {
+                Ok(Self::Datadog(site.trim_end_matches('/').to_owned()))
+            }
+            _ => ArchiveUrl::parse(text).map(Self::Archive),
+        }
+    }
+
+    /// Whether this sink of the operator's delivers there.
+    fn is(&self, sink: &Node) -> bool {
+        let text = |key: &str| sink.get(key).and_then(Node::scalar).and_then(Scalar::as_text);
+        let kind = text("type");
+        match self {
+            Self::Archive(url) => {
+                text("url").and_then(|u| ArchiveUrl::parse(u).ok()).as_ref() == Some(url)
+            }
+            Self::Splunk(url) => {
+                kind == Some("splunk_hec")
+                    && text("url").is_some_and(|u| u.trim_end_matches('/') == url)
+            }
+            Self::Datadog(site) => kind == Some("datadog") && text("site") == Some(site),
+        }
+    }
+
+    /// The sink that it is when nothing else is said: keys and words.
+    fn sink(&self, written: &str) -> Vec<(&'static str, String)> {
+        let own =
+            |name: &str, kind: &str| vec![("name", name.to_owned()), ("type", kind.to_owned())];
+        match self {
+            Self::Archive(_) => {
+                [own("archive", "archive"), vec![("url", written.to_owned())]].concat()
+            }
+            Self::Splunk(url) => {
+                let rest = vec![("url", url.clone()), ("token", SPLUNK_TOKEN.to_owned())];
+                [own("splunk", "splunk_hec"), rest].concat()
+            }
+            Self::Datadog(site) => {
+                let rest = vec![("site", site.clone()), ("api_key", DATADOG_KEY.to_owned())];
+                [own("datadog", "datadog"), rest].concat()
+            }
+        }
+    }
+}
+
 /// The destination as a sink, unless the operator's sinks hold it already.
 fn sink(tree: &Node, destination: &Node, text: &str, problems: &mut Problems) -> Option<Entry> {
     let path = "governance.compliance_logging.destination";
-    let url = match ArchiveUrl::parse(text) {
-        Ok(url) => url,
+    let wanted = match Destination::parse(text) {
+        Ok(wanted) => wanted,
         Err(wrong) => {
             problems.add(destination.pos, path, wrong.what, Some(wrong.hint.into()));
             return None;
         }
     };
     if let Some(own) = tree.get("sinks") {
-        let urls = own.items().iter().filter_map(|s| s.get("url")?.scalar()?.as_text());
-        if !urls.filter_map(|u| ArchiveUrl::parse(u).ok()).any(|u| u == url) {
+        if !own.items().iter().any(|sink| wanted.is(sink)) {
             let what = "none of the `sinks` delivers there";
-            let hint = "add an archive with this url to `sinks`, or delete one of the two";
+            let hint = "add a sink with this url (or site) to `sinks`, or delete one of the two";
             problems.add(destination.pos, path, what, Some(hint.into()));
         }
         return None;
     }
-    let word = |text: &str| {
-        let scalar = Scalar { text: text.into(), written: None, plain: false };
+    let word = |text: String| {
+        let scalar = Scalar { text, written: None, plain: false };
         Node { pos: destination.pos, kind: Kind::Scalar(scalar) }
     };
-    let entries = vec![
-        entry("name", word("archive")),
-        entry("type", word("archive")),
-        entry("url", destination.clone()),
-    ];
-    let item = Node::map(destination.pos, entries);
+    let entries = wanted.sink(text).into_iter().map(|(key, text)| match key {
+        "url" if matches!(wanted, Destination::Archive(_)) => entry(key, destination.clone()),
+        "token" | "api_key" => {
+            entry(key, Node::map(destination.pos, vec![entry("file", word(text))]))
+        }
+        _ => entry(key, word(text)),
+    });
+    let item = Node::map(destination.pos, entries.collect());
     Some(entry("sinks", Node { pos: destination.pos, kind: Kind::List(vec![item]) }))
 }
 

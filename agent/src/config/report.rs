@@ -316,9 +316,17 @@ fn effects(g: &Governance, config: &Config) -> Vec<String> {
         });
     }
     if g.destination.is_some() {
-        let urls: Vec<_> =
-            config.sinks.iter().map(|s| format!("`{}` ({})", s.name, s.archive.url())).collect();
-        lines.push(format!("destination: sealed batches are delivered to {}.", urls.join(", ")));
+        let archives = config.sinks.iter().map(|s| format!("`{}` ({})", s.name, s.archive.url()));
+        let archives: Vec<_> = archives.collect();
+        let feeds = config.feeds.iter().map(|f| format!("`{}` ({}), as events", f.name, f.place()));
+        let feeds: Vec<_> = feeds.collect();
+        if !archives.is_empty() {
+            let archives = archives.join(", ");
+            lines.push(format!("destination: sealed batches are delivered to {archives}."));
+        }
+        if !feeds.is_empty() {
+            lines.push(format!("destination: records are delivered to {}.", feeds.join(", ")));
+        }
     }
     if let Some(payload) = g.include_payload {
         lines.push(match (payload, config.redact.include_payload) {

@@ -225,3 +225,24 @@ fn without_an_archive_no_key_is_needed_to_seal() {
     assert!(c.keys(&|_| None).iter().all(|k| !k.path.starts_with("seal.")));
     assert!(render_check(&c, &|_| None).contains("There is no archive: nothing is sealed"));
 }
+
+#[test]
+fn with_an_archive_the_others_give_up_and_alone_they_block() {
+    use crate::ship::on_full::OnFull;
+    let feed = |on_full: &str| {
+        format!("{{name: d, type: datadog, site: datadoghq.eu, api_key: {{env: K}}{on_full}}}")
+    };
+    let archive = "{name: a, type: archive, url: 'file:///srv/archive'}, ";
+    for (archive, on_full, want) in [
+        ("", "", OnFull::Block),
+        ("", ", on_full: block", OnFull::Block),
+        (archive, "", OnFull::Gap),
+        (archive, ", on_full: gap", OnFull::Gap),
+        (archive, ", on_full: block", OnFull::Block),
+    ] {
+        let c = good(&format!("sinks: [{archive}{}]\n", feed(on_full)));
+        assert_eq!(c.feeds[0].on_full, want, "{archive} {on_full}");
+        let report = render_check(&c, &env);
+        assert_eq!(report.contains("given up under a signed gap"), want == OnFull::Gap, "{report}");
+    }
+}

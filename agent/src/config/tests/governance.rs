@@ -53,7 +53,7 @@ fn what_would_undo_it_is_an_error_with_the_reason() {
             &under_the_key("\nredact: {include_payload: true, profile: mask-only}\nsinks: [{name: x, type: archive, url: 's3://elsewhere/'}]\n"),
             "
 c.yaml:4:64: governance.compliance_logging.destination: none of the `sinks` delivers there
-    add an archive with this url to `sinks`, or delete one of the two
+    add a sink with this url (or site) to `sinks`, or delete one of the two
 c.yaml:6:27: redact.include_payload: `true`, but the governance document forbids it on line 4
     change one of the two, so that both say the same
 c.yaml:6:42: redact.profile: mask-only keeps names and message content, `pii_redaction: true` promises that personal data is taken out
@@ -67,7 +67,7 @@ fn its_values_are_honoured_or_refused_never_ignored() {
     let text = DOCUMENT
         .replace("AES-256-GCM", "AES-128-CBC")
         .replace("\"pii_redaction\": true", "\"pii_redaction\": false")
-        .replace("s3://enterprise-audit-logs/whatsapp/", "splunk+https://splunk.example:8088")
+        .replace("s3://enterprise-audit-logs/whatsapp/", "gopher://splunk.example:8088")
         .replace(": 30,", ": 0,")
         .replace("log_level\": \"info", "log_level\": \"verbose");
     refused(
@@ -81,18 +81,51 @@ c.yaml:3:48: retention_policy.encryption_algorithm: `AES-128-CBC` is not known h
     it has to be `AES-256-GCM`
 c.yaml:4:39: compliance_logging.log_level: `verbose` is not known here
     one of `error`, `warn`, `info`, `debug` or `trace`
-c.yaml:4:65: compliance_logging.destination: a Splunk sink needs a token
-    write it under sinks: {type: splunk_hec, url: https://…, token: {file: …}}
+c.yaml:4:65: compliance_logging.destination: is no URL of an archive
+    s3://bucket/prefix/ or file:///var/lib/sealtail/archive
 ",
     );
-    let text = DOCUMENT.replace("s3://enterprise-audit-logs/whatsapp/", "datadog://datadoghq.eu");
-    let errors = parse(&text, "c", &env).unwrap_err().to_string();
-    assert!(errors.contains("a Datadog sink needs a key"), "{errors}");
     let typo = DOCUMENT.replace("retention_policy", "retention_polcy");
     refused(
         &typo,
         "c.yaml:2:3: retention_polcy: unknown key\n    did you mean `retention_policy`?",
     );
+}
+
+#[test]
+fn the_destination_may_be_splunk_or_datadog() {
+    let to =
+        |destination: &str| DOCUMENT.replace("s3://enterprise-audit-logs/whatsapp/", destination);
+    for (destination, place, key) in [
+        (
+            "splunk+https://splunk.example:8088",
+            "splunk https://splunk.example:8088",
+            "splunk.token",
+        ),
+        ("datadog://datadoghq.eu", "datadog datadoghq.eu", "datadog.key"),
+    ] {
+        let c = good(&to(destination));
+        assert!(c.sinks.is_empty());
+        assert_eq!(c.feeds[0].place(), place);
+        assert_eq!(
+            c.feeds[0].secret.path().unwrap(),
+            std::path::Path::new("/etc/sealtail").join(key)
+        );
+        let report = render_check(&c, &env);
+        assert!(report.contains(&format!("({place}), as events")), "{report}");
+    }
+    // Beside sinks of one's own, one of them has to be it.
+    let beside =
+        |own: &str| format!("governance: {}\nsinks: [{own}]\n", to("datadog://datadoghq.eu"));
+    good(&beside("{name: d, type: datadog, site: datadoghq.eu, api_key: {env: K}}"));
+    let errors = parse(
+        &beside("{name: d, type: datadog, site: datadoghq.com, api_key: {env: K}}"),
+        "c",
+        &env,
+    );
+    assert!(errors.unwrap_err().to_string().contains("none of the `sinks` delivers there"));
+    let errors = parse(&to("datadog://nowhere.example"), "c", &env).unwrap_err().to_string();
+    assert!(errors.contains("is no site of Datadog"), "{errors}");
 }
 
 #[test]

@@ -62,14 +62,13 @@ sources:
   - {type: file, include: [/a], since: 2026-01-01}
 seal: {recipients: [{kms: 'arn:aws:kms:x'}]}
 sinks:
-  - {name: archive, type: archive, url: 's3://bucket/', on_full: block}
+  - {name: archive, type: archive, url: 's3://bucket/'}
 ",
             "
 c.yaml:1:1: admin: the admin port is not available yet in this version
 c.yaml:2:1: retention: purging is not available yet in this version; retention days from a governance document are carried as tags on every object, and are the days of a sink's object_lock
 c.yaml:4:33: sources[0].since: starting at a time is not available yet; use start_at
 c.yaml:5:22: seal.recipients[0].kms: AWS KMS recipients are not available yet in this version, they are planned; use {rsa: /etc/sealtail/archive.pub.pem}
-c.yaml:7:57: sinks[0].on_full: is not available yet in this version: every sink blocks, nothing is given up
 ",
         );
 }
@@ -324,7 +323,6 @@ fn what_is_wrong_with_a_splunk_or_datadog_sink() {
   - {name: e, type: datadog, api_key: {env: K}}
   - {name: f, type: datadog, site: datadoghq.eu, api_key: {env: K}, events: [lgin]}
   - {name: g, type: datadog, site: datadoghq.eu, api_key: {env: K}, batch: {max_events: 2000}}
-  - {name: h, type: datadog, site: datadoghq.eu, api_key: {env: K}, on_full: gap}
 ",
         "
 c.yaml:2:66: sinks[0].events: has no meaning for a sink of type archive
@@ -349,7 +347,24 @@ c.yaml:11:78: sinks[5].events[0]: `lgin` is no event
     message_received, message_sent, message_status, template_status, account_event, call, api_request, login, db_deadlock, db_error, log, gap, agent_start, agent_end
 c.yaml:12:89: sinks[6].batch.max_events: 2000 is out of range
     from 1 to 1000
-c.yaml:13:69: sinks[7].on_full: is not available yet in this version: every sink blocks, nothing is given up
+",
+    );
+}
+
+#[test]
+fn a_gap_needs_an_archive_and_an_archive_has_none() {
+    refused(
+        "sinks: [{name: a, type: archive, url: 'file:///srv/archive', on_full: gap}]\n",
+        "
+c.yaml:1:71: sinks[0].on_full: an archive gives up nothing: a gap in it could not be refilled
+    on_full: block, or delete it
+",
+    );
+    refused(
+        "sinks: [{name: d, type: datadog, site: datadoghq.eu, api_key: {env: K}, on_full: gap}]\n",
+        "
+c.yaml:1:82: sinks[0].on_full: a gap is signed in an archive's log, and refilled from it: there is no archive
+    add an archive sink, or write on_full: block
 ",
     );
 }
