@@ -1,5 +1,6 @@
 //! What a sink that follows the journal takes, over loopback with TLS, as a ratio
-//! to a bare client that sends the same bytes one request after another.
+//! to a bare client that sends the same bytes one request after another; and how
+//! long a record is on its way, with another sink there and with it away.
 //!
 //! `cargo bench --bench deliver`. `SEALTAIL_BENCH_RECORDS` (100,000 if not set)
 //! says how many. The stand-in reads each body and answers without looking at it.
@@ -19,7 +20,7 @@ use sealtail_standins::{Datadog, DatadogConfig, Fault, Pki, Reply, Splunk, Splun
 use std::io::Write as _;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
-use world::{How, TOKEN, To, World};
+use world::{How, Run, TOKEN, To, World};
 
 fn main() {
     let records = std::env::var("SEALTAIL_BENCH_RECORDS");
@@ -77,6 +78,46 @@ fn main() {
                 took.as_secs_f64() / floor.as_secs_f64()
             );
         }
+    }
+    latency(records);
+}
+
+/// From a record's being durable to its being there, at Splunk: while Datadog takes
+/// all, and while it is away and a backlog grows.
+fn latency(records: u64) {
+    const ROUNDS: u64 = 200;
+    let a_round = (records / ROUNDS).max(1);
+    println!("\nfrom journal to Splunk, {a_round} records at a time, batches of at most 10 ms");
+    for away in [false, true] {
+        let mut world = World::new(0);
+        let splunk = Splunk::start(SplunkConfig::new(TOKEN)).unwrap();
+        let datadog = Datadog::start(DatadogConfig::new(TOKEN)).unwrap();
+        if away {
+            datadog.down();
+        }
+        let how = |name| How { name, max_events: 1000, max_in_flight: 4, ..How::default() };
+        let (to_splunk, to_datadog) = (splunk.url(), datadog.url());
+        let other = Run::start(world.engine(&To::Datadog(&to_datadog), &how("datadog")));
+        let run = Run::start(world.engine(&To::Splunk(&to_splunk), &how("splunk")));
+        let mut took: Vec<Duration> = (1..=ROUNDS)
+            .map(|round| {
+                world.write(a_round);
+                let begun = Instant::now();
+                let want = usize::try_from(round * a_round).unwrap_or(usize::MAX);
+                assert!(splunk.observer().wait_for(want, Duration::from_secs(60)));
+                begun.elapsed()
+            })
+            .collect();
+        took.sort_unstable();
+        let at = |part: usize| took.get(took.len() * part / 100).copied().unwrap_or_default();
+        println!(
+            "  Datadog {}: p50 {:.1} ms, p99 {:.1} ms",
+            if away { "away " } else { "there" },
+            at(50).as_secs_f64() * 1e3,
+            at(99).as_secs_f64() * 1e3
+        );
+        run.kill();
+        other.kill();
     }
 }
 
