@@ -5,6 +5,7 @@ use super::open::{self as opening, Filter};
 use super::verify::{self as verifying, Report, Verdict};
 use crate::disk::{RealDisk, SharedDisk};
 use crate::journal::{self, Journal, JournalKey, Kind};
+use crate::sealer::datakey::{LocalKeys, Supply};
 use crate::sealer::outbox::Outbox;
 use crate::sealer::{self, Codec, Sealer};
 use crate::sink::archive::{self, ArchiveSink};
@@ -44,7 +45,7 @@ fn make(root: &Path, name: &str, batches: u64, each: u64, codec: Codec, end: boo
         codec,
         heartbeat_ms: 300_000,
         outbox_bytes: 16 << 20,
-        recipients: vec![Recipient::aes("dev", DEV)],
+        keys: Supply::new(Box::new(LocalKeys::new(vec![Recipient::aes("dev", DEV)]))),
         signing_key: signing_key(),
         config_hash: [2; 32],
         waivers: crate::sealer::Waivers::default(),
@@ -364,7 +365,7 @@ fn a_second_writer_of_the_same_log_is_a_conflict() {
         codec: Codec::Gzip(1),
         heartbeat_ms: 300_000,
         outbox_bytes: 16 << 20,
-        recipients: vec![Recipient::aes("dev", DEV)],
+        keys: Supply::new(Box::new(LocalKeys::new(vec![Recipient::aes("dev", DEV)]))),
         signing_key: signing_key(),
         config_hash: [2; 32],
         waivers: crate::sealer::Waivers::default(),

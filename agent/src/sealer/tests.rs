@@ -3,6 +3,8 @@
 use super::*;
 use crate::disk::sim::SimDisk;
 use crate::journal::{self, Journal, JournalKey};
+use datakey::LocalKeys;
+use sealtail_seal::message::Recipient;
 
 const MAX: u64 = 8 << 20;
 
@@ -35,7 +37,7 @@ fn options_of() -> Options {
         codec: Codec::Zstd(1),
         heartbeat_ms: u64::MAX,
         outbox_bytes: MAX / 4,
-        recipients: vec![Recipient::aes("dev", [4; 32])],
+        keys: Supply::new(Box::new(LocalKeys::new(vec![Recipient::aes("dev", [4; 32])]))),
         signing_key: SigningKey::from_seed(&[1; 32]),
         config_hash: [2; 32],
         waivers: Waivers::default(),
@@ -99,7 +101,7 @@ fn a_volume_that_the_journal_has_filled_is_emptied_by_sealing() {
         written += fill(&mut journal);
         for _ in 0..1000 {
             match sealer.step(1).unwrap() {
-                Step::Worked | Step::Blocked => {}
+                Step::Worked | Step::Blocked | Step::NoKey => {}
                 Step::Idle { .. } => break,
             }
             outbox.uploaded("archive", outbox.end()).unwrap();

@@ -11,6 +11,7 @@ use crate::journal::{self, Journal, JournalError, JournalKey};
 use crate::pipeline::{self, Pipeline};
 use crate::redact::{Policy, Profile, Redactor};
 use crate::run::{Parts, now_ms};
+use crate::sealer::datakey::{LocalKeys, Supply};
 use crate::sealer::outbox::{Outbox, OutboxError};
 use crate::sealer::{self, Codec, SealError, Sealer, Waivers};
 use crate::sink::archive::{self, ArchiveSink, Backup};
@@ -82,6 +83,7 @@ pub(super) fn assemble(config: &Config) -> Result<Parts, AssembleError> {
     let is_sealed = !config.sinks.is_empty();
     let recipients = config.seal.recipients.iter().filter(|_| is_sealed);
     let recipients = recipients.map(recipient).collect::<Result<Vec<_>, _>>()?;
+    let data_keys = Supply::new(Box::new(LocalKeys::new(recipients)));
     // Without an archive nothing is signed, and no key is asked for.
     let signing_key =
         if is_sealed { signing_key(config)? } else { SigningKey::from_seed(&[0; 32]) };
@@ -128,7 +130,7 @@ pub(super) fn assemble(config: &Config) -> Result<Parts, AssembleError> {
         None
     } else {
         Some(Sealer::open(
-            sealer_options(config, recipients, signing_key, waivers),
+            sealer_options(config, data_keys, signing_key, waivers),
             id.clone(),
             Arc::clone(&outbox),
             journal.handle(),
@@ -225,7 +227,7 @@ fn policy(config: &Config) -> Policy {
 
 fn sealer_options(
     config: &Config,
-    recipients: Vec<Recipient>,
+    keys: Supply,
     signing_key: SigningKey,
     waivers: Waivers,
 ) -> sealer::Options {
@@ -241,7 +243,7 @@ fn sealer_options(
         },
         heartbeat_ms: ms(seal.heartbeat),
         outbox_bytes: config.journal.outbox_bytes().bytes(),
-        recipients,
+        keys,
         signing_key,
         config_hash: config.config_sha256(),
         waivers,
