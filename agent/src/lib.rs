@@ -3,6 +3,7 @@
 //! The modules bear the names of the stages of a line's life; ARCHITECTURE.md
 //! has the picture.
 
+pub mod aws;
 pub mod classify;
 pub mod cli;
 pub mod config;

@@ -13,6 +13,7 @@
 //! `redact`, `journal`, `seal`, `sinks`, `limits`, `log`) turns its
 //! twin into its type. `keys` tries the keys, `report` is what `sealtail check` prints.
 
+mod aws;
 mod convert;
 mod document;
 mod effective;
@@ -43,6 +44,7 @@ mod tests;
 mod tree;
 mod url;
 
+pub use aws::{AssumeRole, Credentials};
 pub use document::{Config, parse};
 pub use env::Env;
 pub use error::{ConfigErrors, Problem};
@@ -57,7 +59,7 @@ pub use quantity::Size;
 pub use redact::{Profile, Redact};
 pub use report::render_check;
 pub use residency::{Outside, Residency};
-pub use s3::{AssumeRole, Credentials, Encryption, LockMode, ObjectLock};
+pub use s3::{Encryption, LockMode, ObjectLock};
 pub use schema::schema;
 pub use seal::{Batch, Codec, Recipient, Seal};
 pub use secret::{Secret, SecretError, SecretRef};
