@@ -14,6 +14,7 @@ pub mod frame;
 pub mod journal;
 pub mod json;
 pub mod keygen;
+pub mod kms;
 pub mod line;
 pub mod pipeline;
 pub mod read;

@@ -10,5 +10,5 @@ pub(crate) mod trouble;
 pub(crate) use chain::{
     ANY_REGION, Access, CONNECT_TIMEOUT, assumed, endpoint_of_environment, environment, http,
 };
-pub(crate) use options::is_amazon;
 pub use options::{AssumeRole, CredentialSource, Endpoint, EndpointError, FixedCredentials};
+pub(crate) use options::{is_amazon, is_exposed};

@@ -108,6 +108,18 @@ pub(crate) fn is_amazon(endpoint: &str) -> bool {
     host.ends_with(".amazonaws.com") || host.ends_with(".amazonaws.com.cn")
 }
 
+/// Whether it is plain `http://` to another machine.
+pub(crate) fn is_exposed(endpoint: &str) -> bool {
+    let Some(rest) = endpoint.strip_prefix("http://") else { return false };
+    let authority = rest.split('/').next().unwrap_or_default();
+    let host = match authority.rsplit_once(':') {
+        Some((host, port)) if !port.ends_with(']') => host,
+        _ => authority,
+    };
+    let address = host.trim_matches(['[', ']']).parse::<std::net::IpAddr>();
+    host != "localhost" && !address.is_ok_and(|a| a.is_loopback())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -144,6 +156,19 @@ mod tests {
         assert!(is_amazon("https://s3.cn-north-1.amazonaws.com.cn:443/x"));
         assert!(!is_amazon("https://s3.example/amazonaws.com"));
         assert!(!is_amazon("http://127.0.0.1:9000"));
+    }
+
+    #[test]
+    fn plain_http_is_for_this_machine() {
+        for here in
+            ["http://127.0.0.1:4566", "http://[::1]:1/x", "http://[::1]", "http://localhost"]
+        {
+            assert!(!is_exposed(here), "{here}");
+        }
+        assert!(!is_exposed("https://kms.example"));
+        for there in ["http://10.0.0.1:4566", "http://kms.example", "http://127.0.0.1.example:80"] {
+            assert!(is_exposed(there), "{there}");
+        }
     }
 
     #[test]

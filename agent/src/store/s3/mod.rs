@@ -26,7 +26,7 @@ mod probe;
 mod probe_tests;
 mod read;
 #[cfg(test)]
-mod stub;
+pub(crate) mod stub;
 #[cfg(test)]
 mod tests;
 mod write;
