@@ -104,8 +104,9 @@ fn live_what_a_lax_kms_unwraps_is_held_against_the_commitment() {
     if !is_there("KMS", "commitment") {
         return;
     }
-    let first = Arc::new(key("KMS", "KEY"));
-    let mut keys = KmsKeys::new(vec![Slot::Kms(Arc::clone(&first))]).unwrap();
+    // Another client: connections belong to the runtime that made them.
+    let reader = key("KMS", "KEY");
+    let mut keys = KmsKeys::new(vec![Slot::Kms(Arc::new(key("KMS", "KEY")))]).unwrap();
     let (data_key, wrapped) = keys.data_key(&context("1")).unwrap();
     let encryptor = Encryptor::with_data_key(&context("1"), &data_key, wrapped).unwrap();
     let mut message = Vec::new();
@@ -113,7 +114,7 @@ fn live_what_a_lax_kms_unwraps_is_held_against_the_commitment() {
     encryptor.finish(&mut message).unwrap();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let open = |wrapped: &EncryptedDataKey| {
-        let data_key = runtime.block_on(first.unwrap(wrapped, &context("1")));
+        let data_key = runtime.block_on(reader.unwrap(wrapped, &context("1")));
         let mut decryptor = Decryptor::with_data_key(data_key.map_err(|e| e.to_string())?);
         decryptor
             .update(&message, &mut Vec::new())

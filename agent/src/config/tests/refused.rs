@@ -189,9 +189,9 @@ fn what_does_not_fit_together() {
         "
 c.yaml:2:16: journal.key: needs exactly one of `file`, `env` and `generate`
     {file: /etc/sealtail/journal.key}
-c.yaml:3:21: seal.recipients[0]: needs exactly one of `rsa` and `aes`
+c.yaml:3:21: seal.recipients[0]: needs exactly one of `rsa`, `aes` and `kms`
     {rsa: /etc/sealtail/archive.pub.pem}
-c.yaml:3:49: seal.recipients[1]: needs exactly one of `rsa` and `aes`
+c.yaml:3:49: seal.recipients[1]: needs exactly one of `rsa`, `aes` and `kms`
     {rsa: /etc/sealtail/archive.pub.pem}
 ",
     );
