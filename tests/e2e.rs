@@ -14,6 +14,8 @@ mod continuity;
 mod crash;
 #[path = "e2e/feeds.rs"]
 mod feeds;
+#[path = "e2e/kms.rs"]
+mod kms;
 #[path = "e2e/leak.rs"]
 mod leak;
 #[path = "e2e/lifecycle.rs"]

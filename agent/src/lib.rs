@@ -3,6 +3,7 @@
 //! The modules bear the names of the stages of a line's life; ARCHITECTURE.md
 //! has the picture.
 
+pub mod aws;
 pub mod classify;
 pub mod cli;
 pub mod config;
@@ -13,6 +14,7 @@ pub mod frame;
 pub mod journal;
 pub mod json;
 pub mod keygen;
+pub mod kms;
 pub mod line;
 pub mod pipeline;
 pub mod read;

@@ -24,6 +24,7 @@ use sealtail::frame::Frames;
 use sealtail::journal::{Journal, JournalKey, Kind, Options as JournalOptions};
 use sealtail::line::{Cut, Line, Span, Stream};
 use sealtail::redact::{Policy, Profile, Redacted, Redactor};
+use sealtail::sealer::datakey::{LocalKeys, Supply};
 use sealtail::sealer::outbox::Outbox;
 use sealtail::sealer::{Codec, Options as SealOptions, Sealer, Step as SealStep};
 use sealtail::source::{FileId, Gap, SourceTag};
@@ -263,7 +264,7 @@ fn stages(folder: &Path, log: &Path, bytes: u64) {
             codec,
             heartbeat_ms: u64::MAX,
             outbox_bytes: u64::MAX,
-            recipients: vec![Recipient::aes("bench", [5; 32])],
+            keys: Supply::new(Box::new(LocalKeys::new(vec![Recipient::aes("bench", [5; 32])]))),
             signing_key,
             config_hash: [0; 32],
         };

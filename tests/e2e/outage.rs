@@ -11,10 +11,10 @@ use std::time::{Duration, Instant};
 
 /// Stands between the agent and a real server, and can be cut.
 #[derive(Default)]
-struct Plug {
-    pulled: AtomicBool,
+pub(crate) struct Plug {
+    pub(crate) pulled: AtomicBool,
     /// Connections that were refused or cut.
-    refused: AtomicU64,
+    pub(crate) refused: AtomicU64,
     /// Bytes that went to the server; the plug pulls itself at `fuse`.
     sent: AtomicU64,
     fuse: AtomicU64,
@@ -22,7 +22,7 @@ struct Plug {
 }
 
 impl Plug {
-    fn pull(&self) {
+    pub(crate) fn pull(&self) {
         self.pulled.store(true, SeqCst);
         for stream in self.open.lock().unwrap().drain(..) {
             self.refused.fetch_add(1, SeqCst);
@@ -48,7 +48,7 @@ impl Plug {
 }
 
 /// A plug in front of `server` (`http://host:port`): its own address.
-fn plug(server: &str) -> (Arc<Plug>, String) {
+pub(crate) fn plug(server: &str) -> (Arc<Plug>, String) {
     let server = server.trim_start_matches("http://").trim_end_matches('/').to_owned();
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = format!("http://{}", listener.local_addr().unwrap());
@@ -72,7 +72,7 @@ fn plug(server: &str) -> (Arc<Plug>, String) {
     (plug, address)
 }
 
-fn wait_for(what: &str, mut done: impl FnMut() -> bool) {
+pub(crate) fn wait_for(what: &str, mut done: impl FnMut() -> bool) {
     let until = Instant::now() + Duration::from_secs(60);
     while !done() {
         assert!(Instant::now() < until, "timed out waiting for {what}");

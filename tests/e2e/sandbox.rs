@@ -73,6 +73,8 @@ pub(crate) struct Settings {
     pub(crate) batch_records: u64,
     pub(crate) log_level: &'static str,
     pub(crate) journal_max: &'static str,
+    /// Further recipients, as they stand in a YAML list in brackets: `, {kms: …}`.
+    pub(crate) more_recipients: String,
     /// YAML of further sinks; `{root}` is the sandbox.
     pub(crate) more_sinks: String,
     /// Whether there is the archive of the destination.
@@ -97,6 +99,7 @@ impl Sandbox {
                 batch_records: 1_000_000,
                 log_level: "info",
                 journal_max: "256MiB",
+                more_recipients: String::new(),
                 more_sinks: String::new(),
                 has_archive: true,
                 user: None,
@@ -143,7 +146,7 @@ impl Sandbox {
              redact: {{profile: {}, include_payload: {}, token_key: {{file: '{root}/keys/token.key'}}}}\n\
              journal: {{path: '{root}/journal', max_bytes: {}, key: {{file: '{root}/keys/journal.key'}}}}\n\
              seal:\n  signing_key: {{file: '{root}/keys/signing.key'}}\n  \
-               recipients: [{{rsa: '{root}/keys/archive.pub.pem'}}]\n  \
+               recipients: [{{rsa: '{root}/keys/archive.pub.pem'}}{}]\n  \
                batch: {{max_records: {}, max_age: 1s}}\n\
              log: {{level: {}, format: json}}\n\
              sinks:\n",
@@ -152,6 +155,7 @@ impl Sandbox {
             s.profile,
             s.include_payload,
             s.journal_max,
+            s.more_recipients,
             s.batch_records,
             s.log_level
         );

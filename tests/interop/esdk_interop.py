@@ -1,16 +1,22 @@
 #!/usr/bin/env python3
 """Sealed objects against the stock AWS Encryption SDK for Python, both ways.
 
-    esdk_interop.py PATH-OF-THE-EXAMPLE-BINARY-esdk
+    esdk_interop.py PATH-OF-THE-EXAMPLE-BINARY-esdk PATH-OF-sealtail
 
 For raw RSA and raw AES recipients and every size around the frame edge: what we
 seal opens with the SDK, and what it seals opens with us, with the context as it
 was. Then the refused set: altered messages of the stock writer must not open
-with ours. Needs the packages of requirements.txt; no network, no AWS account.
+with ours. With the KMS that SEALTAIL_TEST_MOTO_* name (tests/servers/moto.sh): batches
+that the program sealed to a KMS key open with the SDK's KMS keyring, and what that
+keyring wrote opens with us. Needs the packages of requirements.txt; no network, no AWS
+account.
 """
 
 import base64
+import glob
+import gzip
 import hashlib
+import json
 import logging
 import os
 import struct
@@ -19,12 +25,14 @@ import sys
 import tempfile
 
 import aws_encryption_sdk
+import boto3
 from aws_encryption_sdk import CommitmentPolicy
 from aws_encryption_sdk.identifiers import AlgorithmSuite
 from aws_cryptographic_material_providers.mpl import AwsCryptographicMaterialProviders
 from aws_cryptographic_material_providers.mpl.config import MaterialProvidersConfig
 from aws_cryptographic_material_providers.mpl.models import (
     AesWrappingAlg,
+    CreateAwsKmsKeyringInput,
     CreateMultiKeyringInput,
     CreateRawAesKeyringInput,
     CreateRawRsaKeyringInput,
@@ -45,14 +53,15 @@ CONTEXT = {
     "zoë": "ünïcode",
 }
 BINARY = None
+SEALTAIL = None
 CHECKS = 0
 
 
 def main():
-    global BINARY
-    if len(sys.argv) != 2:
+    global BINARY, SEALTAIL
+    if len(sys.argv) != 3:
         sys.exit(__doc__)
-    BINARY = sys.argv[1]
+    BINARY, SEALTAIL = map(os.path.abspath, sys.argv[1:])
     logging.disable(logging.CRITICAL)  # the SDK logs each refusal that is asked for below
     with tempfile.TemporaryDirectory() as folder:
         run(folder)
@@ -90,6 +99,85 @@ def run(folder):
     final_frames(stock_aes)
     other_formats(stock_aes, kinds["aes"][2])
     strangers(mpl, folder, kinds)
+    with_kms(mpl, folder)
+
+
+def with_kms(mpl, folder):
+    """A KMS keyring of the stock SDK, pointed at moto: both ways."""
+    endpoint = os.environ.get("SEALTAIL_TEST_MOTO_ENDPOINT")
+    if not endpoint:
+        print("*** SKIPPED: KMS, because SEALTAIL_TEST_MOTO_ENDPOINT is not set; run\n"
+              "*** eval \"$(tests/servers/moto.sh start DIR)\" first", file=sys.stderr)
+        return
+    arns = [os.environ["SEALTAIL_TEST_MOTO_KEY"], os.environ["SEALTAIL_TEST_MOTO_SECOND"]]
+    clients = {arn: boto3.client("kms", region_name=arn.split(":")[3], endpoint_url=endpoint,
+                                 aws_access_key_id="test", aws_secret_access_key="test")
+               for arn in arns}
+    keyrings = {arn: mpl.create_aws_kms_keyring(CreateAwsKmsKeyringInput(
+        kms_key_id=arn, kms_client=client)) for arn, client in clients.items()}
+
+    sealed_by_the_program(folder, endpoint, keyrings)
+
+    both = mpl.create_multi_keyring(CreateMultiKeyringInput(
+        generator=keyrings[arns[0]], child_keyrings=[keyrings[arns[1]]]))
+    for size in SIZES:
+        plain = os.urandom(size)
+        theirs = stock_encrypt(plain, CONTEXT, both)
+        shown = subprocess.run([BINARY, "envelope"], input=theirs, capture_output=True, check=True)
+        context = dict(line.split("=", 1) for line in shown.stderr.decode().splitlines())
+        check(context == CONTEXT, f"kms, {size} bytes: the envelope shows the context")
+        wrapped = [line.split() for line in shown.stdout.decode().splitlines()]
+        named = [base64.b64decode(info).decode() for _, info, _ in wrapped]
+        check(named == arns and all(w[0] == "aws-kms" for w in wrapped), f"kms: {wrapped}")
+        for arn, (_, _, blob) in zip(named, wrapped):
+            key = clients[arn].decrypt(KeyId=arn, CiphertextBlob=base64.b64decode(blob),
+                                       EncryptionContext=context)
+            path = os.path.join(folder, "data.key")
+            with open(path, "w") as file:
+                file.write(base64.b64encode(key["Plaintext"]).decode() + "\n")
+            check(ours_decrypt(theirs, ["--data-key", path]) == (plain, CONTEXT),
+                  f"kms, {size} bytes: ours opens the stock SDK's")
+    other = stock_encrypt(b"x", CONTEXT, both)
+    expect_refusal(other, ["--data-key", path], "commitment")
+
+
+def sealed_by_the_program(folder, endpoint, keyrings):
+    root = os.path.join(folder, "agent")
+    os.makedirs(os.path.join(root, "logs"))
+    keys = os.path.join(root, "keys")
+    subprocess.run([SEALTAIL, "keygen", keys], capture_output=True, check=True)
+    with open(os.path.join(root, "logs", "a.log"), "w") as file:
+        file.writelines(f"2026-11-22T10:00:00Z serial {n} a line\n" for n in range(5000))
+    access = {"access_key": {"env": "KMS_KEY"}, "secret_key": {"env": "KMS_KEY"}}
+    kms = [{"kms": arn, "endpoint": endpoint, "credentials": access} for arn in keyrings]
+    config = os.path.join(root, "sealtail.yaml")
+    with open(config, "w") as file:
+        json.dump({
+            "origin": "wa/interop",
+            "sources": [{"type": "file", "include": [f"{root}/logs/*"], "format": "text"}],
+            "redact": {"token_key": {"file": f"{keys}/token.key"}},
+            "journal": {"path": f"{root}/journal", "key": {"file": f"{keys}/journal.key"}},
+            "seal": {"signing_key": {"file": f"{keys}/signing.key"},
+                     "recipients": [{"rsa": f"{keys}/archive.pub.pem"}, *kms],
+                     "batch": {"max_records": 1000}},
+            "sinks": [{"name": "archive", "type": "archive", "url": f"file://{root}/archive"}],
+        }, file)
+    done = subprocess.run([SEALTAIL, "run", "--once", "-c", config], capture_output=True,
+                          check=False, env={**os.environ, "KMS_KEY": "test"})
+    check(done.returncode == 0, done.stderr.decode())
+    opened = subprocess.run(
+        [SEALTAIL, "open", f"{root}/archive", "--identity", f"{keys}/archive.pem"],
+        capture_output=True, check=True).stdout.splitlines()
+    objects = sorted(glob.glob(f"{root}/archive/**/*.esdk", recursive=True))
+    check(len(objects) >= 5 and len(opened) >= 5000, f"{len(objects)} {len(opened)}")
+    for arn, keyring in keyrings.items():
+        lines = []
+        for path in objects:
+            with open(path, "rb") as file:
+                plain, context = stock_decrypt(file.read(), keyring)
+            check(path.endswith(context["audit:key"]), f"{path}: {context}")
+            lines += gzip.decompress(plain).splitlines()[1:]
+        check(lines == opened, f"the stock SDK opens what the program sealed to {arn}")
 
 
 def both_ways(what, plain, context, keyring, seal_to, open_with):

@@ -2,7 +2,7 @@
 # A real S3 for the tests: ministack on a free loopback port, with an IAM user
 # whose secret is checked (the built-in user's is not) and a bucket.
 #
-#   eval "$(tests/servers/ministack.sh start DIR)"   exports SEALTAIL_TEST_S3_*
+#   eval "$(tests/servers/ministack.sh start DIR)"   exports SEALTAIL_TEST_S3_* and SEALTAIL_TEST_KMS_*
 #   tests/servers/ministack.sh stop DIR              ends it by its pid
 #
 # DIR holds pid and log. The package is installed once into a virtual
@@ -66,6 +66,25 @@ print(f"export SEALTAIL_TEST_S3_ENDPOINT={url}")
 print(f"export SEALTAIL_TEST_S3_ACCESS_KEY={made['AccessKeyId']}")
 print(f"export SEALTAIL_TEST_S3_SECRET_KEY={made['SecretAccessKey']}")
 print("export SEALTAIL_TEST_S3_BUCKET=sealtail-test")
+# KMS is on the same port: keys, and who may wrap and who may unwrap with them.
+def user(name, actions):
+    iam.create_user(UserName=name)
+    iam.put_user_policy(UserName=name, PolicyName="kms", PolicyDocument=json.dumps({
+        "Version": "2012-10-17",
+        "Statement": [{"Effect": "Allow", "Action": actions, "Resource": "*"}]}))
+    made = iam.create_access_key(UserName=name)["AccessKey"]
+    return f"{made['AccessKeyId']}:{made['SecretAccessKey']}"
+
+kms = client("kms", "test", "test")
+keys = {name: kms.create_key()["KeyMetadata"]["Arn"] for name in ("KEY", "SECOND", "DISABLED", "DELETED")}
+kms.create_alias(AliasName="alias/audit", TargetKeyId=keys["KEY"])
+kms.disable_key(KeyId=keys["DISABLED"])
+kms.schedule_key_deletion(KeyId=keys["DELETED"], PendingWindowInDays=7)
+print(f"export SEALTAIL_TEST_KMS_ENDPOINT={url}")
+for name, arn in keys.items():
+    print(f"export SEALTAIL_TEST_KMS_{name}={arn}")
+print(f"export SEALTAIL_TEST_KMS_WRITER={user('kms-writer', ['kms:GenerateDataKey', 'kms:Encrypt'])}")
+print(f"export SEALTAIL_TEST_KMS_AUDITOR={user('kms-auditor', ['kms:Decrypt'])}")
 # With which tests/servers/iam.py makes identities.
 print(f"export SEALTAIL_TEST_S3_PYTHON={sys.executable}")
 PY

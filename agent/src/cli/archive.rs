@@ -4,8 +4,9 @@ use super::assemble::AssembleError;
 use super::{Failure, Outcome, complain, environment, print, runtime, tell};
 use crate::config;
 use crate::disk::{RealDisk, SharedDisk};
+use crate::kms::{KeyArn, KmsKey, KmsOptions};
 use crate::read::open::{self as opening, Filter};
-use crate::read::{Archive, verify as verifying};
+use crate::read::{Archive, Identities, verify as verifying};
 use crate::store::s3::S3Options;
 use crate::store::url::Location;
 use crate::store::{DirStore, Place, S3Store, Store};
@@ -24,9 +25,9 @@ pub(super) struct VerifyArguments {
     /// The public signing key (repeatable: each log has to be signed by one of them).
     #[arg(long, value_name = "signing.pub", required = true)]
     key: Vec<PathBuf>,
-    /// Also open every object with this private key (repeatable).
-    #[arg(long, value_name = "archive.pem")]
-    identity: Vec<PathBuf>,
+    /// Also open every object with this private key, or key of KMS by its ARN (repeatable).
+    #[arg(long, value_name = "archive.pem|ARN")]
+    identity: Vec<String>,
     /// A checkpoint that was kept elsewhere: the archive must reach it.
     #[arg(long, value_name = "FILE")]
     expect: Option<PathBuf>,
@@ -48,9 +49,10 @@ pub(super) struct VerifyArguments {
 pub(super) struct OpenArguments {
     /// A directory, file:///… or s3://bucket/prefix (endpoint and region from the AWS environment).
     archive: String,
-    /// A private key that opens the objects (repeatable).
-    #[arg(long, value_name = "archive.pem", required = true)]
-    identity: Vec<PathBuf>,
+    /// A private key that opens the objects, or a key of KMS by its ARN: credentials and endpoint
+    /// from the AWS environment (repeatable).
+    #[arg(long, value_name = "archive.pem|ARN", required = true)]
+    identity: Vec<String>,
     /// The public signing key (repeatable): without it nobody vouches for what is opened.
     #[arg(long, value_name = "signing.pub")]
     key: Vec<PathBuf>,
@@ -165,18 +167,38 @@ pub(super) fn public_keys(paths: &[PathBuf]) -> Result<Vec<VerifyingKey>, Failur
 }
 
 /// Private keys: RSA in PEM, or a shared AES key as one line of base64, whose
-/// name is the file's name without its ending.
-pub(super) fn identities(paths: &[PathBuf]) -> Result<Vec<Identity>, Failure> {
-    let one = |path: &PathBuf| {
+/// name is the file's name without its ending; or ARNs of keys of KMS.
+pub(super) fn identities(names: &[String]) -> Result<Identities, Failure> {
+    let mut identities = Identities::default();
+    for name in names {
+        if name.starts_with("arn:") {
+            identities.kms.push(kms_key(name)?);
+            continue;
+        }
+        let path = Path::new(name);
         let text = zeroize::Zeroizing::new(read(path)?);
         let bad = |e| Failure::Usage(format!("{}: {e}", path.display()));
-        if text.contains("-----BEGIN") {
-            return Identity::rsa(&text).map_err(bad);
-        }
-        let name = path.file_stem().unwrap_or_default().to_string_lossy();
-        Ok(Identity::aes(&name, *secret_from_text(&text).map_err(bad)?))
-    };
-    paths.iter().map(one).collect()
+        identities.local.push(if text.contains("-----BEGIN") {
+            Identity::rsa(&text).map_err(bad)?
+        } else {
+            let stem = path.file_stem().unwrap_or_default().to_string_lossy();
+            Identity::aes(&stem, *secret_from_text(&text).map_err(bad)?)
+        });
+    }
+    Ok(identities)
+}
+
+/// How often KMS is tried: whoever reads has no backoff of its own.
+const ATTEMPTS: u32 = 4;
+
+fn kms_key(arn: &str) -> Result<KmsKey, Failure> {
+    let key = KeyArn::parse(arn).filter(|key| !key.is_alias()).ok_or_else(|| {
+        Failure::Usage(format!(
+            "{arn} is no ARN of a key of KMS: arn:aws:kms:REGION:ACCOUNT:key/ID, not an alias, \
+             which may stand for another key today than when the archive was sealed"
+        ))
+    })?;
+    Ok(KmsKey::new(KmsOptions { attempts: ATTEMPTS, ..KmsOptions::new(key) }))
 }
 
 /// The archive that a person named.

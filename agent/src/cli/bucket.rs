@@ -1,39 +1,25 @@
 //! From the configuration of a bucket to the options of the store.
 
 use super::assemble::AssembleError;
-use super::environment;
+use super::aws;
 use crate::config;
 use crate::store::s3::{
-    AssumeRole, Checksums, CredentialSource, Encryption, Endpoint, FixedCredentials, LockMode,
-    ObjectLock, Retention, S3Options, WriteOptions,
+    Checksums, Encryption, LockMode, ObjectLock, Retention, S3Options, WriteOptions,
 };
 
 /// Reads the credentials that are given, if there are any.
 pub(super) fn options(s3: &config::S3) -> Result<S3Options, AssembleError> {
     let mut options = S3Options::new(&s3.bucket, &s3.prefix);
     options.region.clone_from(&s3.region);
-    let server = |url: &Option<String>| {
-        let url = url.as_deref().map(Endpoint::parse).transpose();
-        url.map_err(|e| AssembleError::Config(e.to_string()))
-    };
-    options.endpoint = server(&s3.endpoint)?;
+    options.endpoint = aws::endpoint(s3.endpoint.as_deref())?;
     options.path_style = Some(s3.path_style);
     options.checksums = match s3.checksums {
         config::Checksums::WhenSupported => Checksums::WhenSupported,
         config::Checksums::WhenRequired => Checksums::WhenRequired,
     };
-    if let Some(credentials) = &s3.credentials {
-        options.credentials = CredentialSource::Fixed(fixed(credentials)?);
-    }
+    options.credentials = aws::credentials(s3.credentials.as_ref())?;
     options.profile.clone_from(&s3.profile);
-    if let Some(role) = &s3.assume_role {
-        options.assume_role = Some(AssumeRole {
-            role_arn: role.role_arn.clone(),
-            external_id: role.external_id.clone(),
-            session_name: role.session_name.clone().unwrap_or_else(|| "sealtail".to_owned()),
-            endpoint: server(&role.endpoint)?,
-        });
-    }
+    options.assume_role = s3.assume_role.as_ref().map(aws::assume_role).transpose()?;
     options.expected_owner.clone_from(&s3.expected_owner);
     options.regions.clone_from(&s3.regions);
     options.write = write_options(s3);
@@ -64,23 +50,10 @@ fn write_options(s3: &config::S3) -> WriteOptions {
     }
 }
 
-fn fixed(credentials: &config::Credentials) -> Result<FixedCredentials, AssembleError> {
-    let load = |reference: &config::SecretRef| {
-        let secret =
-            reference.load(&environment).map_err(|e| AssembleError::Config(e.to_string()))?;
-        let text = secret.text().map(|t| t.trim().to_owned());
-        text.ok_or_else(|| AssembleError::Config(format!("{reference} is not text")))
-    };
-    Ok(FixedCredentials::new(
-        &load(&credentials.access_key)?,
-        &load(&credentials.secret_key)?,
-        None,
-    ))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::aws::CredentialSource;
     use crate::config::Archive;
 
     fn of(text: &str) -> S3Options {

@@ -3,10 +3,13 @@
 
 use super::assemble;
 use super::{Failure, Outcome, failure, print, runtime};
-use crate::config::{Config, Feed, FeedTo};
+use crate::config::{Config, Feed, FeedTo, Kms, Recipient};
+use crate::kms::Fault;
 use crate::ship::expiry;
 use crate::ship::http::{HttpError, Reply};
 use crate::sink::event;
+use sealtail_seal::keys::random_secret;
+use sealtail_seal::message::Context;
 use std::process::ExitCode;
 use std::sync::Arc;
 
@@ -74,6 +77,13 @@ pub(super) fn connect(config: &Config) -> Outcome {
         for feed in &config.feeds {
             rows.push(feed_row(feed).await?);
         }
+        let kms = config.seal.recipients.iter().filter_map(|recipient| match recipient {
+            Recipient::Kms(kms) if !config.sinks.is_empty() => Some(kms),
+            _ => None,
+        });
+        for (n, kms) in kms.enumerate() {
+            rows.push(kms_row(config, kms, n == 0).await?);
+        }
         Ok::<_, Failure>(rows)
     })?;
     let mut text = format!(
@@ -116,6 +126,41 @@ async fn archive(config: &Config, sink: &crate::config::Sink) -> Result<Row, Fai
         limits: "one PUT, at most 256 MiB".to_owned(),
         certificate: None,
         facts: tried.map(|found| found.to_string()).unwrap_or_default(),
+    })
+}
+
+/// A key of KMS does once what it does for each batch; the data key is thrown away.
+async fn kms_row(config: &Config, kms: &Kms, first: bool) -> Result<Row, Failure> {
+    let key = assemble::keys::kms_key(kms).map_err(failure)?;
+    let pairs = [
+        ("audit:v", "1".to_owned()),
+        ("audit:origin", config.origin.to_string()),
+        ("audit:probe", "check".to_owned()),
+    ];
+    let context = Context::from_pairs(pairs).map_err(Failure::failed)?;
+    let (action, tried) = match first {
+        true => ("kms:GenerateDataKey", key.generate(&context).await.map(|(_, wrapped)| wrapped)),
+        false => {
+            let data_key = random_secret().map_err(Failure::failed)?;
+            ("kms:Encrypt", key.wrap(&data_key, &context).await)
+        }
+    };
+    let halts = tried.as_ref().is_err_and(Fault::is_halt);
+    let said = tried.as_ref().map(drop).map_err(ToString::to_string);
+    let behind = tried.as_ref().map(|wrapped| String::from_utf8_lossy(&wrapped.provider_info));
+    let mut facts = format!("the agent needs {action} on it, with an encryption context\n");
+    if let (true, Ok(behind)) = (kms.key.is_alias(), behind) {
+        facts.push_str(&format!("the alias stands for {behind} now\n"));
+    }
+    Ok(Row {
+        sink: "(kms)".to_owned(),
+        place: kms.key.to_string(),
+        reached: if halts { Ok(()) } else { said.clone() },
+        authorised: (halts || said.is_ok()).then_some(said),
+        skew: None,
+        limits: "one call a batch".to_owned(),
+        certificate: None,
+        facts,
     })
 }
 

@@ -6,6 +6,7 @@
 
 mod archive;
 mod assemble;
+mod aws;
 mod bucket;
 mod connect;
 mod dead;

@@ -15,15 +15,14 @@ use super::{
 use crate::config::{Config, Feed};
 use crate::disk::{self, DiskLock, RealDisk, SharedDisk};
 use crate::journal::{Journal, JournalKey, Options, Seq};
-use crate::read::Archive;
 use crate::read::given_up::{self, Log, Wanted};
+use crate::read::{Archive, Identities};
 use crate::sealer::Waivers;
 use crate::ship::on_full::OnFull;
 use crate::ship::spool::Spool;
 use crate::sink::cursor::Cursors;
 use crate::sink::{State, Stop};
 use clap::Args;
-use sealtail_seal::message::Identity;
 use serde::{Deserialize, Serialize};
 use std::io;
 use std::ops::Range;
@@ -44,9 +43,9 @@ pub(super) struct Arguments {
     /// The sink that is to get the records: one of the configuration's, Splunk or Datadog.
     #[arg(long, value_name = "NAME")]
     sink: String,
-    /// A private key that opens the archive (repeatable).
-    #[arg(long, value_name = "archive.pem", required = true)]
-    identity: Vec<PathBuf>,
+    /// A private key that opens the archive, or a key of KMS by its ARN (repeatable).
+    #[arg(long, value_name = "archive.pem|ARN", required = true)]
+    identity: Vec<String>,
     /// The public signing key (repeatable): without it nobody vouches for what is sent.
     #[arg(long, value_name = "signing.pub")]
     key: Vec<PathBuf>,
@@ -250,7 +249,7 @@ impl<'a> Work<'a> {
         archive: &Archive,
         log: &Log,
         range: &Range<u64>,
-        identities: &mut Vec<Identity>,
+        identities: &mut Identities,
     ) -> Result<(), Failure> {
         let path = self.spool(&log.incarnation, range);
         let options = Options { path: path.clone(), max_bytes: SPOOL, segment_bytes: SEGMENT };

@@ -105,3 +105,16 @@ impl Check<'_> {
         None
     }
 }
+
+/// What was left out stays out; what was given and is wrong is nothing at all.
+#[expect(clippy::option_option, reason = "left out, wrong, and good are three things")]
+pub(super) fn whole<T>(
+    made: Option<Option<T>>,
+    path: &str,
+    check: &Check<'_>,
+) -> Option<Option<T>> {
+    match made {
+        Some(made) => made.map(Some),
+        None => (!check.given(path)).then_some(None),
+    }
+}

@@ -145,13 +145,13 @@ impl RawConfig {
         let sources = sources::convert(self.sources, check);
         let redact = self.redact.and_then(|r| r.convert(pii, check));
         let journal = self.journal.and_then(|j| j.convert(check));
-        let seal = self.seal.and_then(|s| s.convert(journal.as_ref(), check));
         let residency = self.residency.map(|r| r.convert(check));
         let around = Around {
             governance: governance.as_ref(),
             residency: residency.as_ref().and_then(Option::as_ref),
             has_archive: false,
         };
+        let seal = self.seal.and_then(|s| s.convert(journal.as_ref(), around.residency, check));
         let sinks = sinks::convert(self.sinks, around, check);
         if let (Some(journal), Some(sinks)) = (&journal, &sinks) {
             apart(journal, &sinks.archives, check);

@@ -1,5 +1,6 @@
 //! The keys that a configuration needs, and whether each is there and is one.
 
+use super::aws::Credentials;
 use super::document::Config;
 use super::env::Env;
 use super::feeds::FeedTo;
@@ -70,24 +71,34 @@ impl Config {
             ("journal.key".into(), self.journal.key.reference(), KeyKind::Secret),
             ("seal.signing_key".into(), self.seal.signing_key.clone(), KeyKind::Signing),
         ];
+        // Two secrets that are one identity at AWS.
+        let fixed = |path: String, credentials: &Option<Credentials>| {
+            let pair = |c: &Credentials| {
+                let (access, secret) = (c.access_key.clone(), c.secret_key.clone());
+                [
+                    (format!("{path}.credentials.access_key"), access, KeyKind::Credential),
+                    (format!("{path}.credentials.secret_key"), secret, KeyKind::Credential),
+                ]
+            };
+            credentials.as_ref().map(pair).into_iter().flatten()
+        };
         for (n, recipient) in self.seal.recipients.iter().enumerate() {
             let path = format!("seal.recipients[{n}]");
-            wanted.push(match recipient {
+            match recipient {
                 Recipient::Rsa(file) => {
-                    (path + ".rsa", SecretRef::File(file.clone()), KeyKind::ArchivePublic)
+                    let file = SecretRef::File(file.clone());
+                    wanted.push((path + ".rsa", file, KeyKind::ArchivePublic));
                 }
-                Recipient::Aes { key, .. } => (path + ".aes", key.clone(), KeyKind::Secret),
-            });
+                Recipient::Aes { key, .. } => {
+                    wanted.push((path + ".aes", key.clone(), KeyKind::Secret));
+                }
+                Recipient::Kms(kms) => wanted.extend(fixed(path, &kms.credentials)),
+            }
         }
         for sink in &self.sinks {
             let n = sink.index;
-            if let Archive::S3(s3) = &sink.archive
-                && let Some(credentials) = &s3.credentials
-            {
-                let path = format!("sinks[{n}].credentials");
-                let (access, secret) = (&credentials.access_key, &credentials.secret_key);
-                wanted.push((format!("{path}.access_key"), access.clone(), KeyKind::Credential));
-                wanted.push((format!("{path}.secret_key"), secret.clone(), KeyKind::Credential));
+            if let Archive::S3(s3) = &sink.archive {
+                wanted.extend(fixed(format!("sinks[{n}]"), &s3.credentials));
             }
         }
         for feed in &self.feeds {

@@ -13,6 +13,7 @@
 //! `redact`, `journal`, `seal`, `sinks`, `limits`, `log`) turns its
 //! twin into its type. `keys` tries the keys, `report` is what `sealtail check` prints.
 
+mod aws;
 mod convert;
 mod document;
 mod effective;
@@ -22,6 +23,7 @@ mod feeds;
 mod governance;
 mod journal;
 mod keys;
+mod kms;
 mod limits;
 mod log;
 mod merge;
@@ -43,6 +45,7 @@ mod tests;
 mod tree;
 mod url;
 
+pub use aws::{AssumeRole, Credentials};
 pub use document::{Config, parse};
 pub use env::Env;
 pub use error::{ConfigErrors, Problem};
@@ -50,6 +53,7 @@ pub use feeds::{Feed, FeedBatch, FeedTo};
 pub use governance::Governance;
 pub use journal::{Journal, JournalKey};
 pub use keys::{KeyKind, KeyState, KeyUse};
+pub use kms::Kms;
 pub use limits::{HELD, Limits};
 pub use log::{Log, LogFormat, LogLevel};
 pub use origin::Origin;
@@ -57,7 +61,7 @@ pub use quantity::Size;
 pub use redact::{Profile, Redact};
 pub use report::render_check;
 pub use residency::{Outside, Residency};
-pub use s3::{AssumeRole, Credentials, Encryption, LockMode, ObjectLock};
+pub use s3::{Encryption, LockMode, ObjectLock};
 pub use schema::schema;
 pub use seal::{Batch, Codec, Recipient, Seal};
 pub use secret::{Secret, SecretError, SecretRef};

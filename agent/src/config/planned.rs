@@ -21,12 +21,6 @@ const PLANNED: &[(&str, Option<&str>, &str)] = &[
         Some("journald"),
         "the journald source is not available yet in this version",
     ),
-    (
-        "seal.recipients[].kms",
-        None,
-        "AWS KMS recipients are not available yet in this version, they are planned; use {rsa: \
-         /etc/sealtail/archive.pub.pem}",
-    ),
     ("each", None, "stands in the built-in defaults only; set the value in each entry of the list"),
 ];
 

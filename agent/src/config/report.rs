@@ -1,6 +1,7 @@
 //! What `sealtail check` prints: what is in force, what it is bounded by, what
 //! the governance document does, and which keys are missing.
 
+use super::aws::{AssumeRole, Credentials};
 use super::document::Config;
 use super::env::Env;
 use super::governance::Governance;
@@ -9,7 +10,7 @@ use super::keys::{KeyState, KeyUse};
 use super::quantity::{about, spoken};
 use super::residency::Residency;
 use super::s3::{Encryption, ObjectLock};
-use super::seal::Codec;
+use super::seal::{Codec, Recipient};
 use super::sinks::{Archive, S3};
 use crate::ship::on_full::OnFull;
 use std::fmt::Write as _;
@@ -42,6 +43,10 @@ pub fn render_check(config: &Config, env: &Env<'_>) -> String {
                 bucket(s3),
             );
         }
+    }
+    let kms = config.seal.recipients.iter().any(|r| matches!(r, Recipient::Kms(_)));
+    if kms && !config.sinks.is_empty() {
+        section(&mut out, "Recipients of the archive", recipients(&config.seal.recipients));
     }
     if !config.feeds.is_empty() {
         section(&mut out, "Splunk and Datadog", feeds(config));
@@ -121,6 +126,11 @@ fn places(residency: &Residency, config: &Config) -> Vec<String> {
     let mut lines = Vec::new();
     if let Some(regions) = &residency.regions {
         lines.push(format!("Buckets and KMS keys may be in {} only.", regions.join(", ")));
+        for recipient in &config.seal.recipients {
+            if let Recipient::Kms(kms) = recipient {
+                lines.push(format!("The KMS key {} is in {}.", kms.key, kms.key.region()));
+            }
+        }
         for sink in &config.sinks {
             if let Archive::S3(s3) = &sink.archive {
                 lines.push(match &s3.region {
@@ -144,21 +154,8 @@ fn places(residency: &Residency, config: &Config) -> Vec<String> {
 
 /// What is asked of a bucket, in words.
 fn bucket(s3: &S3) -> Vec<String> {
-    let mut lines = vec![match (&s3.credentials, &s3.profile) {
-        (Some(_), _) => "Credentials: those given here.".to_owned(),
-        (None, Some(profile)) => format!("Credentials: of the profile {profile}."),
-        (None, None) => {
-            "Credentials: the first of environment, profile, web identity, container and instance."
-                .to_owned()
-        }
-    }];
-    if let Some(role) = &s3.assume_role {
-        let id = if role.external_id.is_some() { ", with an external id" } else { "" };
-        lines.push(format!(
-            "With them the role {} is taken on{id}, and renewed before it runs out.",
-            role.role_arn
-        ));
-    }
+    let mut lines =
+        identity(s3.credentials.as_ref(), s3.profile.as_deref(), s3.assume_role.as_ref());
     if let Some(owner) = &s3.expected_owner {
         lines.push(format!(
             "Every request names the account {owner}: a bucket of anybody else's is refused."
@@ -189,6 +186,76 @@ fn bucket(s3: &S3) -> Vec<String> {
         lines.push(format!("Every object carries the tags {}.", tags.join(", ")));
     }
     lines.push(lock(s3.object_lock));
+    lines
+}
+
+/// Who we are to AWS, in words.
+fn identity(
+    credentials: Option<&Credentials>,
+    profile: Option<&str>,
+    role: Option<&AssumeRole>,
+) -> Vec<String> {
+    let mut lines = vec![match (credentials, profile) {
+        (Some(_), _) => "Credentials: those given here.".to_owned(),
+        (None, Some(profile)) => format!("Credentials: of the profile {profile}."),
+        (None, None) => {
+            "Credentials: the first of environment, profile, web identity, container and instance."
+                .to_owned()
+        }
+    }];
+    if let Some(role) = role {
+        let id = if role.external_id.is_some() { ", with an external id" } else { "" };
+        lines.push(format!(
+            "With them the role {} is taken on{id}, and renewed before it runs out.",
+            role.role_arn
+        ));
+    }
+    lines
+}
+
+/// Who can open the archive, when a key of KMS is among them.
+fn recipients(recipients: &[Recipient]) -> Vec<String> {
+    let mut lines = vec![
+        "Each of these opens every batch; a batch is sealed to all of them or not at all:"
+            .to_owned(),
+    ];
+    let mut first = true;
+    for recipient in recipients {
+        match recipient {
+            Recipient::Rsa(path) => {
+                lines.push(format!("whoever holds the private key to {},", path.display()));
+            }
+            Recipient::Aes { name, .. } => {
+                lines
+                    .push(format!("whoever holds the shared key `{name}`, this agent among them,"));
+            }
+            Recipient::Kms(kms) => {
+                let action = match std::mem::take(&mut first) {
+                    true => "GenerateDataKey",
+                    false => "Encrypt",
+                };
+                let place = match &kms.endpoint {
+                    Some(endpoint) => format!("at {endpoint}"),
+                    None => format!("in {}", kms.key.region()),
+                };
+                lines.push(format!(
+                    "whoever may use {} {place}: one kms:{action} a batch, bound to its context.",
+                    kms.key
+                ));
+                let role = kms.assume_role.as_ref();
+                lines.extend(identity(kms.credentials.as_ref(), kms.profile.as_deref(), role));
+            }
+        }
+    }
+    lines.push(
+        "While KMS is away or refuses, records wait in the journal; when it is full, reading stops.".into(),
+    );
+    if let [Recipient::Kms(_)] = recipients {
+        lines.push(
+            "The KMS key is the only one: when it is destroyed, nobody can open the archive again."
+                .into(),
+        );
+    }
     lines
 }
 

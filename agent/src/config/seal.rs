@@ -1,9 +1,12 @@
 //! `seal`: how records become sealed, signed batches.
 
+use super::aws::{RawAssumeRole, RawCredentials};
 use super::convert::Check;
 use super::journal::Journal;
+use super::kms::{KMS_ONLY, Kms};
 use super::origin::is_name_byte;
 use super::quantity::{RawDuration, RawSize, Size};
+use super::residency::Residency;
 use super::secret::{RawSecret, SecretRef};
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -38,6 +41,8 @@ pub enum Recipient {
         /// The key.
         key: SecretRef,
     },
+    /// Whoever may use this key of KMS. The agent needs no more than to wrap.
+    Kms(Box<Kms>),
 }
 
 /// When a batch is cut: whichever comes first.
@@ -81,17 +86,30 @@ pub(super) struct RawSeal {
     heartbeat: Option<RawDuration>,
 }
 
-/// Who can open the archive: exactly one of `rsa` and `aes`.
+/// Who can open the archive: exactly one of `rsa`, `aes` and `kms`.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 #[schemars(inline, extend("minProperties" = 1, "examples" = ["{rsa: /etc/sealtail/archive.pub.pem}"]))]
-struct RawRecipient {
+pub(super) struct RawRecipient {
     /// Absolute path of an RSA public key (SPKI PEM).
     rsa: Option<String>,
     /// A shared AES-256 key (32 bytes, base64); for development.
     aes: Option<RawSecret>,
     /// Name of the AES key, as a reader's keyring has it. Default: `aes`.
     name: Option<String>,
+    /// ARN of a key (or alias) of AWS KMS; its region is where it is asked.
+    #[schemars(extend("examples" = ["arn:aws:kms:eu-central-1:123456789012:key/1234abcd-12ab-34cd-56ef-1234567890ab"]))]
+    pub(super) kms: Option<String>,
+    /// Another server than AWS: `https://host:port`. KMS only.
+    pub(super) endpoint: Option<String>,
+    /// Allows an `http://` endpoint that is not on this machine. KMS only.
+    pub(super) allow_insecure: Option<bool>,
+    /// Fixed credentials; otherwise the profile or the default AWS chain. KMS only.
+    pub(super) credentials: Option<RawCredentials>,
+    /// The profile that credentials come from. KMS only.
+    pub(super) profile: Option<String>,
+    /// A role that is taken on with the credentials at hand. KMS only.
+    pub(super) assume_role: Option<RawAssumeRole>,
 }
 
 /// When a batch is cut.
@@ -122,9 +140,14 @@ const DAY: Duration = Duration::from_secs(86_400);
 const BATCH_BYTES: (Size, Size) = (Size::from_bytes(64 << 10), Size::mib(256));
 
 impl RawSeal {
-    pub(super) fn convert(self, journal: Option<&Journal>, check: &mut Check<'_>) -> Option<Seal> {
+    pub(super) fn convert(
+        self,
+        journal: Option<&Journal>,
+        residency: Option<&Residency>,
+        check: &mut Check<'_>,
+    ) -> Option<Seal> {
         let signing_key = self.signing_key.and_then(|k| k.convert("seal.signing_key", check));
-        let recipients = recipients(self.recipients, check);
+        let recipients = recipients(self.recipients, residency, check);
         let batch = self.batch.and_then(|b| b.convert(journal, check));
         let codec = self.codec.zip(self.level).and_then(|(c, l)| c.with(l, check));
         let bounds = (Duration::from_secs(10), DAY);
@@ -177,6 +200,7 @@ impl RawCodec {
 
 fn recipients(
     raw: Option<Vec<Option<RawRecipient>>>,
+    residency: Option<&Residency>,
     check: &mut Check<'_>,
 ) -> Option<Vec<Recipient>> {
     let raw = raw?;
@@ -188,18 +212,25 @@ fn recipients(
     let recipients: Vec<_> = raw
         .into_iter()
         .enumerate()
-        .map(|(n, recipient)| recipient?.convert(&format!("seal.recipients[{n}]"), check))
+        .map(|(n, recipient)| {
+            recipient?.convert(&format!("seal.recipients[{n}]"), residency, check)
+        })
         .collect();
     recipients.into_iter().collect()
 }
 
 impl RawRecipient {
-    fn convert(self, path: &str, check: &mut Check<'_>) -> Option<Recipient> {
+    fn convert(
+        self,
+        path: &str,
+        residency: Option<&Residency>,
+        check: &mut Check<'_>,
+    ) -> Option<Recipient> {
         // What was written, not what was sound: a key that was refused has been reported.
         let given = |check: &Check<'_>, key: &str| check.given(&format!("{path}.{key}"));
         let kinds = ["rsa", "aes", "kms"].iter().filter(|k| given(check, k)).count();
         if kinds != 1 {
-            let what = "needs exactly one of `rsa` and `aes`";
+            let what = "needs exactly one of `rsa`, `aes` and `kms`";
             check.refuse(path, what, "{rsa: /etc/sealtail/archive.pub.pem}");
             return None;
         }
@@ -209,6 +240,13 @@ impl RawRecipient {
                 "only an `aes` recipient has a name",
                 "delete it",
             );
+        }
+        if given(check, "kms") {
+            return self.kms(path, residency, check).map(Box::new).map(Recipient::Kms);
+        }
+        for key in KMS_ONLY.iter().filter(|key| given(check, key)).collect::<Vec<_>>() {
+            let what = "has a meaning for a `kms` recipient only";
+            check.refuse(&format!("{path}.{key}"), what, "delete it");
         }
         if let Some(rsa) = self.rsa {
             return check.absolute(&format!("{path}.rsa"), &rsa).map(Recipient::Rsa);

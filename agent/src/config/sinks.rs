@@ -1,6 +1,7 @@
 //! `sinks`: where records are delivered.
 
-use super::convert::Check;
+use super::aws::{self, AssumeRole, Credentials, RawAssumeRole, RawCredentials};
+use super::convert::{Check, whole};
 use super::feeds::{
     Feed, FeedTo, RawAcknowledgements, RawBatch as RawFeedBatch, RawCompression, RawFeed, RawLevel,
     RawOnFull, RawRate, RawTls,
@@ -9,10 +10,7 @@ use super::governance::Governance;
 use super::origin::is_name_byte;
 use super::quantity::RawDuration;
 use super::residency::Residency;
-use super::s3::{
-    self, AssumeRole, Credentials, Encryption, ObjectLock, RawAssumeRole, RawCredentials,
-    RawEncryption, RawObjectLock,
-};
+use super::s3::{self, Encryption, ObjectLock, RawEncryption, RawObjectLock};
 use super::secret::RawSecret;
 use super::tree::Kind;
 use super::url::{self, ArchiveUrl};
@@ -489,7 +487,7 @@ impl RawSink {
             check.refuse(&at("region"), outside.to_string(), hint);
         }
         if let Some(profile) = &self.profile {
-            s3::profile(profile, &at("profile"), check);
+            aws::profile(profile, &at("profile"), check);
             if check.given(&at("credentials")) {
                 let what = "has no effect beside `credentials`";
                 check.refuse(&at("profile"), what, "keep one of the two");
@@ -537,15 +535,6 @@ impl RawSink {
             object_lock: whole(object_lock, &at("object_lock"), check)?,
             regions: regions.and_then(|r| r.regions.clone()),
         })
-    }
-}
-
-/// What was left out stays out; what was given and is wrong is nothing at all.
-#[expect(clippy::option_option, reason = "left out, wrong, and good are three things")]
-fn whole<T>(made: Option<Option<T>>, path: &str, check: &Check<'_>) -> Option<Option<T>> {
-    match made {
-        Some(made) => made.map(Some),
-        None => (!check.given(path)).then_some(None),
     }
 }
 

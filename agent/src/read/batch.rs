@@ -1,13 +1,14 @@
 //! Opening one sealed batch: decrypt, decompress, check every record against
 //! the leaf.
 
+use super::identity::Identities;
+use crate::kms;
 use sealtail_seal::leaf::{Body, Leaf};
 use sealtail_seal::merkle::Frontier;
-use sealtail_seal::message::{Context, DecryptError, Decryptor, Identity};
+use sealtail_seal::message::{Context, DecryptError};
 use sealtail_seal::record::Blinder;
 use serde::Deserialize;
 use std::io::{self, BufRead as _, BufReader, Read};
-use zeroize::Zeroizing;
 
 /// Longest line that is read: far more than a record can be.
 const MAX_LINE: u64 = 256 * 1024 * 1024;
@@ -18,6 +19,9 @@ pub enum OpenError {
     /// The message.
     #[error("{0}")]
     Message(#[from] DecryptError),
+    /// KMS does not unwrap its data key.
+    #[error("{0} does not unwrap its data key: {1}")]
+    Kms(String, kms::Fault),
     /// The context says something else than the leaf.
     #[error("its encryption context does not agree with its leaf ({0})")]
     Context(&'static str),
@@ -44,27 +48,21 @@ struct Head<'a> {
 }
 
 /// Opens the object of a `batch` leaf and gives each record's number and line
-/// (without newline) to `take`. The identities come back for the next one.
+/// (without newline) to `take`.
 ///
 /// # Errors
 /// See [`OpenError`]. Records that were given before stay given.
-pub fn open(
+pub async fn open(
     object: &[u8],
     leaf: &Leaf,
     index: u64,
-    identities: &mut Vec<Identity>,
+    identities: &mut Identities,
     mut take: impl FnMut(u64, &[u8]) -> io::Result<()>,
 ) -> Result<(), OpenError> {
     let Body::Batch { first, count, records, object: named, .. } = &leaf.body else {
         return Err(OpenError::Content("it is no batch"));
     };
-    let mut decryptor = Decryptor::new(std::mem::take(identities));
-    let mut plain = Zeroizing::new(Vec::new());
-    let opened = decryptor.update(object, &mut plain).and_then(|()| decryptor.finish());
-    let context = decryptor.context().cloned();
-    *identities = decryptor.into_identities();
-    opened?;
-    let context = context.ok_or(OpenError::Context("there is none"))?;
+    let (plain, context) = identities.open(object).await?;
     let codec = check_context(&context, leaf, index, *first, &named.key)?;
     let reader: Box<dyn Read> = match codec {
         "gzip" => Box::new(flate2::read::GzDecoder::new(plain.as_slice())),

@@ -5,11 +5,11 @@
 
 use super::archive::Archive;
 use super::batch;
+use super::identity::Identities;
 use super::open::{OpenArchiveError, object_of};
 use super::walk::{Fault, Walk};
 use sealtail_seal::keys::VerifyingKey;
 use sealtail_seal::leaf::{Body, Leaf, Missing};
-use sealtail_seal::message::Identity;
 use std::io;
 use std::ops::Range;
 
@@ -100,7 +100,7 @@ impl Log {
         &self,
         archive: &Archive,
         range: &Range<u64>,
-        identities: &mut Vec<Identity>,
+        identities: &mut Identities,
         mut take: impl FnMut(u64, &[u8]) -> io::Result<()>,
     ) -> Result<(), OpenArchiveError> {
         for step in &self.batches {
@@ -112,6 +112,7 @@ impl Log {
             batch::open(&bytes, &step.leaf, step.index, identities, |seq, line| {
                 if range.contains(&seq) { take(seq, line) } else { Ok(()) }
             })
+            .await
             .map_err(|source| {
                 let name = archive.name(&object.key);
                 OpenArchiveError::Object { name, source }

@@ -7,6 +7,7 @@
 pub mod archive;
 pub mod batch;
 pub mod given_up;
+mod identity;
 pub mod open;
 #[cfg(test)]
 mod tests;
@@ -14,3 +15,4 @@ pub mod verify;
 mod walk;
 
 pub use archive::Archive;
+pub use identity::Identities;

@@ -6,10 +6,10 @@
 
 use super::archive::{Archive, ReadError};
 use super::batch;
+use super::identity::Identities;
 use super::walk::{Fault, Walk};
 use sealtail_seal::keys::VerifyingKey;
 use sealtail_seal::leaf::{Body, Object};
-use sealtail_seal::message::Identity;
 use serde::Deserialize;
 use std::borrow::Cow;
 use std::collections::HashSet;
@@ -18,7 +18,7 @@ use std::io::{self, Write};
 /// What is wanted.
 pub struct Request {
     /// Opens the objects.
-    pub identities: Vec<Identity>,
+    pub identities: Identities,
     /// If any are given, all leaves of a log must be signed by one of them.
     pub keys: Vec<VerifyingKey>,
     /// Which records.
@@ -145,6 +145,7 @@ pub async fn open(
                 out.write_all(line)?;
                 out.write_all(b"\n")
             })
+            .await
             .map_err(|source| OpenArchiveError::Object { name, source })?;
         }
     }

@@ -1,10 +1,11 @@
 //! The read side against archives that the write side made, whole and altered.
 
-use super::Archive;
 use super::open::{self as opening, Filter};
 use super::verify::{self as verifying, Report, Verdict};
+use super::{Archive, Identities};
 use crate::disk::{RealDisk, SharedDisk};
 use crate::journal::{self, Journal, JournalKey, Kind};
+use crate::sealer::datakey::{LocalKeys, Supply};
 use crate::sealer::outbox::Outbox;
 use crate::sealer::{self, Codec, Sealer};
 use crate::sink::archive::{self, ArchiveSink};
@@ -44,7 +45,7 @@ fn make(root: &Path, name: &str, batches: u64, each: u64, codec: Codec, end: boo
         codec,
         heartbeat_ms: 300_000,
         outbox_bytes: 16 << 20,
-        recipients: vec![Recipient::aes("dev", DEV)],
+        keys: Supply::new(Box::new(LocalKeys::new(vec![Recipient::aes("dev", DEV)]))),
         signing_key: signing_key(),
         config_hash: [2; 32],
         waivers: crate::sealer::Waivers::default(),
@@ -87,7 +88,11 @@ fn sink(disk: SharedDisk, archive: &Path, home: &Path, outbox: Arc<Outbox>) -> A
 fn request(decrypt: bool) -> verifying::Request {
     verifying::Request {
         keys: vec![signing_key().public()],
-        identities: if decrypt { vec![Identity::aes("dev", DEV)] } else { Vec::new() },
+        identities: if decrypt {
+            vec![Identity::aes("dev", DEV)].into()
+        } else {
+            Identities::default()
+        },
         expect: None,
         max_age: None,
         in_flight: 600_000,
@@ -107,7 +112,7 @@ fn verify(path: &Path) -> Report {
 
 fn open_all(path: &Path, filter: Filter, dedupe: bool) -> Vec<String> {
     let request = opening::Request {
-        identities: vec![Identity::aes("dev", DEV)],
+        identities: vec![Identity::aes("dev", DEV)].into(),
         keys: vec![signing_key().public()],
         filter,
         dedupe,
@@ -317,7 +322,7 @@ fn the_wrong_identity_is_a_verdict_of_its_own() {
     let root = tempfile::tempdir().unwrap();
     let path = make(root.path(), "j", 1, 3, Codec::Gzip(1), true);
     let mut wrong = request(false);
-    wrong.identities = vec![Identity::aes("dev", [9; 32])];
+    wrong.identities = vec![Identity::aes("dev", [9; 32])].into();
     let report = wait(verifying::verify(&archive(&path), wrong)).unwrap();
     assert_eq!(
         (report.intact, report.complete, report.decrypted),
@@ -364,7 +369,7 @@ fn a_second_writer_of_the_same_log_is_a_conflict() {
         codec: Codec::Gzip(1),
         heartbeat_ms: 300_000,
         outbox_bytes: 16 << 20,
-        recipients: vec![Recipient::aes("dev", DEV)],
+        keys: Supply::new(Box::new(LocalKeys::new(vec![Recipient::aes("dev", DEV)]))),
         signing_key: signing_key(),
         config_hash: [2; 32],
         waivers: crate::sealer::Waivers::default(),

@@ -10,10 +10,10 @@
 
 use super::archive::{Archive, ReadError};
 use super::batch;
+use super::identity::Identities;
 use super::walk::{Fault, Walk};
 use sealtail_seal::keys::VerifyingKey;
 use sealtail_seal::leaf::{Body, Leaf};
-use sealtail_seal::message::Identity;
 use sealtail_seal::note::Checkpoint;
 use sealtail_seal::proof::Proof;
 use serde::Serialize;
@@ -25,7 +25,7 @@ pub struct Request {
     /// The keys that may vouch for a log: one of them has to have signed all of it.
     pub keys: Vec<VerifyingKey>,
     /// Opens the objects, if they are to be opened.
-    pub identities: Vec<Identity>,
+    pub identities: Identities,
     /// A signed checkpoint that was kept elsewhere: the archive must reach it.
     pub expect: Option<String>,
     /// The newest leaf must be at most this old, in ms; with the time now, Unix ms.
@@ -175,7 +175,7 @@ pub async fn verify(archive: &Archive, mut request: Request) -> Result<Report, R
 struct Verifier<'a> {
     archive: &'a Archive,
     report: &'a mut Report,
-    identities: &'a mut Vec<Identity>,
+    identities: &'a mut Identities,
     listed: &'a mut BTreeSet<String>,
     decrypt: bool,
     in_flight: u64,
@@ -311,7 +311,7 @@ impl Verifier<'_> {
         }
         if self.decrypt
             && matches!(leaf.body, Body::Batch { .. })
-            && let Err(e) = batch::open(&bytes, leaf, index, self.identities, |_, _| Ok(()))
+            && let Err(e) = batch::open(&bytes, leaf, index, self.identities, |_, _| Ok(())).await
         {
             self.report.decrypted = Verdict::No;
             self.report.problems.push(format!("{name} does not open: {e}"));

@@ -78,8 +78,10 @@ pub(crate) struct Live {
     /// Counts up with each turn of the hot loop: the watchdog's pulse.
     pub(crate) turns: AtomicU64,
     pub(crate) blocked: AtomicBool,
-    /// The outbox takes nothing now.
+    /// The outbox takes nothing now, or there is no data key.
     pub(crate) sealing_blocked: AtomicBool,
+    /// Sealing waits for a data key that is not to be had without help.
+    pub(crate) key_halted: AtomicBool,
     /// Told to both threads: end at the next turn, whatever is left.
     pub(crate) give_up: AtomicBool,
 }
@@ -251,8 +253,8 @@ impl Watched {
         }
     }
 
-    /// Ends when reading or sealing waits for a sink that cannot go on without
-    /// help, and nothing else moves any more.
+    /// Ends when reading or sealing waits for a sink, or for a data key, that
+    /// cannot go on without help, and nothing else moves any more.
     async fn stuck(&self, live: &Live, outbox: &Outbox) {
         let mut last = None;
         let mut still = Duration::ZERO;
@@ -268,7 +270,8 @@ impl Watched {
                 SinkState::Halted(_) | SinkState::Conflict(_) => (false, true),
             };
             let states = self.states.iter().map(|(_, state)| is(&state.borrow()));
-            let (retrying, halted) = states.fold((false, false), |a, b| (a.0 | b.0, a.1 | b.1));
+            let keys = (false, live.key_halted.load(Relaxed));
+            let (retrying, halted) = states.fold(keys, |a, b| (a.0 | b.0, a.1 | b.1));
             if !(blocked && halted && !retrying) || now != last {
                 last = now;
                 still = Duration::ZERO;

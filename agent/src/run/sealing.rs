@@ -1,6 +1,7 @@
 //! The sealer thread's loop around [`Sealer::step`].
 
 use super::{Live, now_ms};
+use crate::sealer::datakey::KeyError;
 use crate::sealer::{SealError, Sealer, Step};
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
@@ -26,12 +27,14 @@ pub(super) fn run(
     let mut warned = false;
     loop {
         if live.give_up.load(Relaxed) {
-            return Ok(());
+            return given_up(&sealer);
         }
         // Read before the step: what came before the end is then seen by it.
         let ended = *input_done.borrow();
         let step = sealer.step(now_ms()).map_err(failed)?;
-        live.sealing_blocked.store(step == Step::Blocked, Relaxed);
+        live.sealing_blocked.store(matches!(step, Step::Blocked | Step::NoKey), Relaxed);
+        let halts = sealer.key_trouble().is_some_and(KeyError::is_halt);
+        live.key_halted.store(step == Step::NoKey && halts, Relaxed);
         match step {
             Step::Worked => warned = false,
             Step::Idle { .. } if ended => break,
@@ -50,9 +53,11 @@ pub(super) fn run(
                     }
                 });
             }
+            // The source of data keys has said why.
+            Step::NoKey => std::thread::sleep(PAUSE),
             Step::Blocked => {
                 if live.give_up.load(Relaxed) {
-                    return Ok(());
+                    return given_up(&sealer);
                 }
                 if !std::mem::replace(&mut warned, true) {
                     tracing::warn!(
@@ -63,6 +68,7 @@ pub(super) fn run(
             }
         }
     }
+    live.key_halted.store(false, Relaxed);
     loop {
         match sealer.end(now_ms()) {
             Ok(()) => return Ok(()),
@@ -75,5 +81,14 @@ pub(super) fn run(
             }
             Err(e) => return Err(failed(e)),
         }
+    }
+}
+
+/// The end before all is sealed. What waits for a data key is a failure that is
+/// nobody else's.
+fn given_up(sealer: &Sealer) -> Result<(), String> {
+    match sealer.key_trouble() {
+        Some(e) => Err(format!("{e}; what is not sealed waits in the journal")),
+        None => Ok(()),
     }
 }

@@ -11,6 +11,7 @@
 //! stands, and only it is uploaded.
 
 mod batch;
+pub mod datakey;
 pub mod entry;
 pub mod outbox;
 #[cfg(test)]
@@ -24,13 +25,14 @@ use crate::journal::{Entry, Incarnation, JournalError, Kind, Reader, Seq};
 use crate::text::{hex, rfc3339};
 use batch::Batch;
 pub use batch::{BatchError, Codec};
+use datakey::{KeyError, Supply};
 use entry::{EntryHead, ObjectHead};
 use outbox::{Outbox, OutboxError};
 use sealtail_seal::keys::SigningKey;
 use sealtail_seal::layout::Layout;
 use sealtail_seal::leaf::{Body, Leaf, Missing, Object};
 use sealtail_seal::merkle::{Frontier, leaf_hash};
-use sealtail_seal::message::{Context, EncryptError, Encryptor, Recipient};
+use sealtail_seal::message::{Context, EncryptError, Encryptor};
 use sealtail_seal::note::{Checkpoint, Signer};
 use sealtail_seal::proof::Proof;
 use std::sync::Arc;
@@ -56,8 +58,8 @@ pub struct Options {
     pub heartbeat_ms: u64,
     /// Stop sealing while the outbox holds more than this; the journal fills meanwhile.
     pub outbox_bytes: u64,
-    /// Who can open the archive.
-    pub recipients: Vec<Recipient>,
+    /// Gives data keys, wrapped for everybody who can open the archive.
+    pub keys: Supply,
     /// Signs the checkpoints.
     pub signing_key: SigningKey,
     /// SHA-256 of the effective configuration, for the `start` leaf.
@@ -78,6 +80,9 @@ pub enum Step {
     },
     /// The outbox is full, or the volume is.
     Blocked,
+    /// There is no data key for the next batch, see [`Sealer::key_trouble`]: try
+    /// again soon. Leaves that seal nothing go on.
+    NoKey,
 }
 
 /// Why the sealer cannot go on. The messages complete "failed to …".
@@ -255,7 +260,7 @@ impl Sealer {
             self.waive(sink, first, end, now)?;
             return Ok(Step::Worked);
         }
-        let mut worked = false;
+        let (mut worked, mut no_key) = (false, false);
         loop {
             if self.is_due(now) {
                 self.cut(now)?;
@@ -269,6 +274,10 @@ impl Sealer {
                     return Ok(Step::Worked);
                 }
                 Taken::Nothing => break,
+                Taken::NoKey => {
+                    no_key = true;
+                    break;
+                }
             }
         }
         if worked {
@@ -278,6 +287,9 @@ impl Sealer {
         if now >= heartbeat && self.batch.is_none() {
             self.add(&self.alive(now), None, self.unmoved(), now)?;
             return Ok(Step::Worked);
+        }
+        if no_key {
+            return Ok(Step::NoKey);
         }
         // The writer may come to wait for the open batch: it is looked at again.
         let soon = if self.batch.is_some() { now.saturating_add(STARVED_MS) } else { u64::MAX };
@@ -328,6 +340,12 @@ impl Sealer {
     #[must_use]
     pub fn waivers(&self) -> Waivers {
         self.options.waivers.clone()
+    }
+
+    /// Why there was no data key when one was last asked for.
+    #[must_use]
+    pub fn key_trouble(&self) -> Option<&KeyError> {
+        self.options.keys.trouble()
     }
 
     /// Whether a batch is open.
@@ -389,7 +407,10 @@ impl Sealer {
             return Ok(Taken::Leaf);
         }
         if !open {
-            self.batch = Some(self.open_batch(seq, time, now)?);
+            self.batch = self.open_batch(seq, time, now)?;
+            if self.batch.is_none() {
+                return Ok(Taken::NoKey);
+            }
         }
         let (Some(batch), Some(Entry::Record { body, .. })) =
             (&mut self.batch, self.reader.peek()?)
@@ -403,7 +424,11 @@ impl Sealer {
         Ok(Taken::Record)
     }
 
-    fn open_batch(&self, first: Seq, time: u64, now: u64) -> Result<Batch, SealError> {
+    /// `None` while there is no data key for it.
+    fn open_batch(&mut self, first: Seq, time: u64, now: u64) -> Result<Option<Batch>, SealError> {
+        if self.options.keys.is_paused(now) {
+            return Ok(None);
+        }
         let codec = self.options.codec;
         let key = self.layout.batch_key(first.0, time / 1000, codec.name());
         let leaf = self.tree.size();
@@ -417,15 +442,18 @@ impl Sealer {
             ("audit:codec", codec.name().to_owned()),
         ])
         .map_err(|e| BatchError::from(EncryptError::from(e)))?;
-        let encryptor =
-            Encryptor::new(&context, &self.options.recipients).map_err(BatchError::from)?;
+        // Before the key: a volume without room would else use up one at each try.
+        let draft = self.outbox.draft(leaf)?;
+        let fresh = self.options.keys.ask(&context, now).map_err(BatchError::from)?;
+        let Some((data_key, wrapped)) = fresh else { return Ok(None) };
+        let encryptor = Encryptor::with_data_key(&context, &data_key, wrapped);
+        let encryptor = encryptor.map_err(BatchError::from)?;
         let header = format!(
             "{{\"v\":1,\"origin\":\"{}\",\"incarnation\":\"{}\",\"first\":{first}",
             self.id.origin, self.id.incarnation
         );
-        let draft = self.outbox.draft(leaf)?;
         fault::point("seal.batch");
-        Ok(Batch::new(key, first, (time, now), codec, encryptor, &header, draft)?)
+        Ok(Some(Batch::new(key, first, (time, now), codec, encryptor, &header, draft)?))
     }
 
     /// Ends the open batch and commits its leaf.
@@ -561,4 +589,6 @@ enum Taken {
     Record,
     Leaf,
     Nothing,
+    /// There is no data key for the batch that the next record would open.
+    NoKey,
 }

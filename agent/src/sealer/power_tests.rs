@@ -5,7 +5,8 @@ use super::*;
 use crate::disk::sim::{SimDisk, Synced};
 use crate::journal::{self, Journal, JournalKey};
 use crate::sink::cursor::{Cursor, Cursors, Next};
-use sealtail_seal::message::{Decryptor, Identity};
+use datakey::LocalKeys;
+use sealtail_seal::message::{Decryptor, Identity, Recipient};
 use std::collections::BTreeMap;
 use std::io::Read as _;
 use std::path::Path;
@@ -36,7 +37,7 @@ fn options() -> Options {
         codec: Codec::Gzip(1),
         heartbeat_ms: 500,
         outbox_bytes: 1 << 20,
-        recipients: vec![Recipient::aes("dev", DEV)],
+        keys: Supply::new(Box::new(LocalKeys::new(vec![Recipient::aes("dev", DEV)]))),
         signing_key: SigningKey::from_seed(&[1; 32]),
         config_hash: [2; 32],
         waivers: Waivers::default(),

@@ -3,6 +3,10 @@
 use super::*;
 use crate::disk::sim::SimDisk;
 use crate::journal::{self, Journal, JournalKey};
+use datakey::{DataKeys, Fresh, LocalKeys};
+use sealtail_seal::message::Recipient;
+use std::sync::atomic::Ordering::Relaxed;
+use std::sync::atomic::{AtomicBool, AtomicU64};
 
 const MAX: u64 = 8 << 20;
 
@@ -17,13 +21,17 @@ fn world() -> World {
 }
 
 fn world_of(disk: &SimDisk, max_bytes: u64, segment_bytes: u64) -> World {
+    world_with(disk, max_bytes, segment_bytes, options_of())
+}
+
+fn world_with(disk: &SimDisk, max_bytes: u64, segment_bytes: u64, sealing: Options) -> World {
     let disk: crate::disk::SharedDisk = Arc::new(disk.clone());
     let options = journal::Options { path: "/j".into(), max_bytes, segment_bytes };
     let key = JournalKey::new([5; 32]);
     let journal = Journal::open(Arc::clone(&disk), options, &key, "wa/test", 1).unwrap();
     let outbox = Arc::new(Outbox::open(disk, "/j/outbox".into(), journal.handle()).unwrap());
     let id = journal.id().clone();
-    let sealer = Sealer::open(options_of(), id, Arc::clone(&outbox), journal.handle(), 1).unwrap();
+    let sealer = Sealer::open(sealing, id, Arc::clone(&outbox), journal.handle(), 1).unwrap();
     World { journal, outbox, sealer }
 }
 
@@ -35,7 +43,7 @@ fn options_of() -> Options {
         codec: Codec::Zstd(1),
         heartbeat_ms: u64::MAX,
         outbox_bytes: MAX / 4,
-        recipients: vec![Recipient::aes("dev", [4; 32])],
+        keys: Supply::new(Box::new(LocalKeys::new(vec![Recipient::aes("dev", [4; 32])]))),
         signing_key: SigningKey::from_seed(&[1; 32]),
         config_hash: [2; 32],
         waivers: Waivers::default(),
@@ -99,7 +107,7 @@ fn a_volume_that_the_journal_has_filled_is_emptied_by_sealing() {
         written += fill(&mut journal);
         for _ in 0..1000 {
             match sealer.step(1).unwrap() {
-                Step::Worked | Step::Blocked => {}
+                Step::Worked | Step::Blocked | Step::NoKey => {}
                 Step::Idle { .. } => break,
             }
             outbox.uploaded("archive", outbox.end()).unwrap();
@@ -172,4 +180,65 @@ fn an_outbox_of_another_key_or_without_its_leaves_is_refused() {
     let refused = Sealer::open(other, journal.id().clone(), Arc::new(outbox), journal.handle(), 1)
         .unwrap_err();
     assert!(refused.to_string().contains("another key"), "{refused}");
+}
+
+/// A source of keys that refuses until it is told otherwise, and counts.
+#[derive(Clone, Default)]
+struct Switch {
+    gives: Arc<AtomicBool>,
+    asked: Arc<AtomicU64>,
+}
+
+impl DataKeys for Switch {
+    fn data_key(&mut self, context: &Context) -> Result<Fresh, KeyError> {
+        self.asked.fetch_add(1, Relaxed);
+        if !self.gives.load(Relaxed) {
+            return Err(KeyError::Refused { from: "key".into(), reason: "disabled".into() });
+        }
+        LocalKeys::new(vec![Recipient::aes("dev", [4; 32])]).data_key(context)
+    }
+}
+
+impl Switch {
+    fn options(&self) -> Options {
+        Options { keys: Supply::new(Box::new(self.clone())), heartbeat_ms: 1000, ..options_of() }
+    }
+}
+
+#[test]
+fn without_a_data_key_nothing_is_sealed_and_heartbeats_go_on() {
+    let switch = Switch::default();
+    let World { mut journal, outbox, mut sealer } =
+        world_with(&SimDisk::new(), MAX, 512 << 10, switch.options());
+    for _ in 0..3 {
+        journal.append(Kind::Line, b"\"event\":\"log\"}");
+    }
+    journal.commit(1).unwrap();
+    assert_eq!(sealer.step(2).unwrap(), Step::NoKey);
+    assert!(sealer.key_trouble().is_some_and(KeyError::is_halt));
+    assert_eq!((outbox.end(), sealer.cursor()), (1, Seq(0)), "the start leaf alone");
+    assert_eq!(sealer.step(1001).unwrap(), Step::Worked, "a heartbeat");
+    assert_eq!(sealer.step(1002).unwrap(), Step::NoKey);
+    assert_eq!((outbox.end(), switch.asked.load(Relaxed)), (2, 1), "it is left alone for a while");
+
+    switch.gives.store(true, Relaxed);
+    assert_eq!(sealer.step(40_000).unwrap(), Step::Worked);
+    sealer.end(40_001).unwrap();
+    assert_eq!((sealer.key_trouble(), sealer.cursor()), (None, Seq(3)));
+}
+
+/// A data key costs a call: without room for a batch none is asked for.
+#[test]
+fn a_full_volume_uses_up_no_data_keys() {
+    let (switch, disk) = (Switch::default(), SimDisk::new());
+    switch.gives.store(true, Relaxed);
+    let World { mut journal, mut sealer, .. } = world_with(&disk, MAX, 512 << 10, switch.options());
+    journal.append(Kind::Line, b"\"event\":\"log\"}");
+    journal.commit(1).unwrap();
+    disk.set_space(Some(0));
+    for _ in 0..5 {
+        let step = sealer.step(2);
+        assert!(matches!(step, Ok(Step::Blocked | Step::Worked)), "{step:?}");
+    }
+    assert!(switch.asked.load(Relaxed) <= 2, "{}", switch.asked.load(Relaxed));
 }

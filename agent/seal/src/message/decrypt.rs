@@ -1,7 +1,10 @@
 //! Reading a message.
 
 use super::header::{self, Header, HeaderError, Input};
-use super::{Context, DataKey, FINAL_MARK, Identity, MessageKeys, TAG_LEN, frame_aad, nonce};
+use super::{
+    Context, DataKey, EncryptedDataKey, FINAL_MARK, Identity, MessageKeys, TAG_LEN, frame_aad,
+    nonce,
+};
 use aes_gcm::Tag;
 use aes_gcm::aead::AeadInOut as _;
 
@@ -50,9 +53,38 @@ pub enum DecryptError {
     Trailing,
 }
 
+/// What a message says to whoever has no key: nothing of it is authenticated yet.
+///
+/// For keys that are unwrapped elsewhere (KMS): see [`Decryptor::with_data_key`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Envelope {
+    /// The context, which the wrapped keys may be bound to.
+    pub context: Context,
+    /// The data key, wrapped for each recipient.
+    pub keys: Vec<EncryptedDataKey>,
+}
+
+impl Envelope {
+    /// Reads the header at the start of a message.
+    ///
+    /// # Errors
+    /// When it is none, or not whole.
+    pub fn parse(message: &[u8]) -> Result<Self, DecryptError> {
+        match Header::parse(message) {
+            Ok((header, _, _)) => Ok(Self { context: header.context, keys: header.keys }),
+            Err(HeaderError::More) if message.len() < header::MAX_LEN => {
+                Err(DecryptError::Truncated)
+            }
+            Err(e) => Err(refusal(e)),
+        }
+    }
+}
+
 /// A message being read. Plaintext comes out by authenticated frames.
 pub struct Decryptor {
     identities: Vec<Identity>,
+    /// Unwrapped elsewhere; used up by the header.
+    data_key: Option<DataKey>,
     /// Bytes that were fed and are not dropped yet: at most one header or frame
     /// and [`STEP`] bytes.
     pending: Vec<u8>,
@@ -87,7 +119,21 @@ impl Decryptor {
     /// A reader with these keys; the first that fits is used.
     #[must_use]
     pub fn new(identities: Vec<Identity>) -> Self {
-        Self { identities, pending: Vec::new(), used: 0, state: State::Header, aad: Vec::new() }
+        Self {
+            identities,
+            data_key: None,
+            pending: Vec::new(),
+            used: 0,
+            state: State::Header,
+            aad: Vec::new(),
+        }
+    }
+
+    /// A reader with the data key itself, which was unwrapped elsewhere (KMS).
+    /// The commitment in the header tells whether it is the message's.
+    #[must_use]
+    pub fn with_data_key(data_key: DataKey) -> Self {
+        Self { data_key: Some(data_key), ..Self::new(Vec::new()) }
     }
 
     /// The keys back, for the next message.
@@ -159,14 +205,12 @@ impl Decryptor {
         let (header, tag, used) = match Header::parse(&self.pending) {
             Ok(parsed) => parsed,
             Err(HeaderError::More) if self.pending.len() < header::MAX_LEN => return Ok(false),
-            Err(HeaderError::Unsupported) => return Err(DecryptError::Unsupported),
-            Err(HeaderError::Suite(suite)) => return Err(DecryptError::Suite(suite)),
-            Err(HeaderError::TooManyKeys(n)) => return Err(DecryptError::TooManyKeys(n)),
-            Err(HeaderError::ContextTooLong(n)) => return Err(DecryptError::ContextTooLong(n)),
-            Err(HeaderError::FrameLen(n)) => return Err(DecryptError::FrameLen(n)),
-            Err(HeaderError::More | HeaderError::Malformed) => return Err(DecryptError::Malformed),
+            Err(e) => return Err(refusal(e)),
         };
-        let data_key = self.unwrap(&header)?;
+        let data_key = match self.data_key.take() {
+            Some(data_key) => data_key,
+            None => self.unwrap(&header)?,
+        };
         let keys = MessageKeys::derive(&data_key, &header.message_id);
         // The commitment is public: comparing it needs no constant time.
         if keys.commitment != header.commitment {
@@ -225,6 +269,18 @@ impl Decryptor {
             *number = number.checked_add(1).ok_or(bad)?;
         }
         Ok(true)
+    }
+}
+
+/// Why a header is refused of which no more will come.
+fn refusal(error: HeaderError) -> DecryptError {
+    match error {
+        HeaderError::Unsupported => DecryptError::Unsupported,
+        HeaderError::Suite(suite) => DecryptError::Suite(suite),
+        HeaderError::TooManyKeys(n) => DecryptError::TooManyKeys(n),
+        HeaderError::ContextTooLong(n) => DecryptError::ContextTooLong(n),
+        HeaderError::FrameLen(n) => DecryptError::FrameLen(n),
+        HeaderError::More | HeaderError::Malformed => DecryptError::Malformed,
     }
 }
 

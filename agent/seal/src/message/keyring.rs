@@ -16,6 +16,8 @@ use aws_lc_rs::rsa::{OAEP_SHA256_MGF1SHA256, OaepPrivateDecryptingKey, OaepPubli
 use sha2::{Digest as _, Sha256};
 use zeroize::Zeroizing;
 
+/// Provider id of a data key that KMS wrapped; its provider info is the key's ARN.
+pub const KMS_PROVIDER: &str = "aws-kms";
 const RSA_PROVIDER: &str = "sealtail";
 const AES_PROVIDER: &str = "sealtail-aes";
 const IV_LEN: usize = 12;
@@ -175,7 +177,8 @@ impl Identity {
     }
 
     /// Whether the wrapped key bears this identity's name: then it should open.
-    pub(super) fn is_named(&self, wrapped: &EncryptedDataKey) -> bool {
+    #[must_use]
+    pub fn is_named(&self, wrapped: &EncryptedDataKey) -> bool {
         match self {
             Self::Rsa { id, .. } => {
                 wrapped.provider_id == RSA_PROVIDER && wrapped.provider_info == id.as_bytes()

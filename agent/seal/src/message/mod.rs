@@ -16,9 +16,9 @@ mod header;
 mod keyring;
 
 pub use context::{Context, ContextError};
-pub use decrypt::{DecryptError, Decryptor};
+pub use decrypt::{DecryptError, Decryptor, Envelope};
 pub use encrypt::{EncryptError, Encryptor};
-pub use keyring::{DataKey, EncryptedDataKey, Identity, Recipient};
+pub use keyring::{DataKey, EncryptedDataKey, Identity, KMS_PROVIDER, Recipient};
 
 use aes_gcm::aead::KeyInit as _;
 use aes_gcm::{Aes256Gcm, Nonce};

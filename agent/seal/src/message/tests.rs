@@ -372,3 +372,31 @@ mod wycheproof_vectors {
         assert!(seen > 20, "{seen}");
     }
 }
+
+/// As with KMS: the key is made, wrapped and unwrapped by somebody else.
+#[test]
+fn a_key_that_was_unwrapped_elsewhere_opens_its_message_and_no_other() {
+    let wrapped = EncryptedDataKey {
+        provider_id: KMS_PROVIDER.to_owned(),
+        provider_info: b"arn:aws:kms:eu-central-1:123456789012:key/k".to_vec(),
+        ciphertext: vec![1; 96],
+    };
+    let key = || DataKey::from([7; 32]);
+    let encryptor = Encryptor::with_data_key(&context(), &key(), vec![wrapped.clone()]).unwrap();
+    let mut message = Vec::new();
+    encryptor.header(&mut message);
+    encryptor.finish(&mut message).unwrap();
+
+    let envelope = Envelope::parse(&message).unwrap();
+    assert_eq!(envelope, Envelope { context: context(), keys: vec![wrapped] });
+    let open = |key| {
+        let mut decryptor = Decryptor::with_data_key(key);
+        decryptor.update(&message, &mut Vec::new()).and_then(|()| decryptor.finish())
+    };
+    assert_eq!(open(key()), Ok(()));
+    assert_eq!(open(DataKey::from([8; 32])), Err(DecryptError::Commitment));
+
+    assert_eq!(Envelope::parse(message.get(..100).unwrap()), Err(DecryptError::Truncated));
+    assert_eq!(Envelope::parse(b""), Err(DecryptError::Truncated));
+    assert_eq!(Envelope::parse(b"\x01"), Err(DecryptError::Unsupported));
+}

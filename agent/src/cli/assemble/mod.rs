@@ -2,6 +2,7 @@
 //! stages' own options are filled in.
 
 pub(super) mod feeds;
+pub(super) mod keys;
 mod succession;
 
 use crate::config::{self, Config, JournalKey as KeySource, SecretRef};
@@ -11,15 +12,15 @@ use crate::journal::{self, Journal, JournalError, JournalKey};
 use crate::pipeline::{self, Pipeline};
 use crate::redact::{Policy, Profile, Redactor};
 use crate::run::{Parts, now_ms};
+use crate::sealer::datakey::Supply;
 use crate::sealer::outbox::{Outbox, OutboxError};
 use crate::sealer::{self, Codec, SealError, Sealer, Waivers};
 use crate::sink::archive::{self, ArchiveSink, Backup};
 use crate::sink::cursor::{CursorError, Cursors, Next};
 use crate::store::{ObjectMeta, Place};
 use crate::tail::{self, StartAt, SystemClock, TailOptions, Tailer};
-use sealtail_seal::keys::{self, Secret, SigningKey};
+use sealtail_seal::keys::{Secret, SigningKey, random_secret, secret_from_text, secret_to_text};
 use sealtail_seal::layout::Layout;
-use sealtail_seal::message::Recipient;
 use std::collections::BTreeMap;
 use std::os::unix::fs::MetadataExt as _;
 use std::sync::Arc;
@@ -81,7 +82,7 @@ pub(super) fn assemble(config: &Config) -> Result<Parts, AssembleError> {
     let token_key = secret(&config.redact.token_key)?;
     let is_sealed = !config.sinks.is_empty();
     let recipients = config.seal.recipients.iter().filter(|_| is_sealed);
-    let recipients = recipients.map(recipient).collect::<Result<Vec<_>, _>>()?;
+    let data_keys = Supply::new(keys::source(recipients)?);
     // Without an archive nothing is signed, and no key is asked for.
     let signing_key =
         if is_sealed { signing_key(config)? } else { SigningKey::from_seed(&[0; 32]) };
@@ -128,7 +129,7 @@ pub(super) fn assemble(config: &Config) -> Result<Parts, AssembleError> {
         None
     } else {
         Some(Sealer::open(
-            sealer_options(config, recipients, signing_key, waivers),
+            sealer_options(config, data_keys, signing_key, waivers),
             id.clone(),
             Arc::clone(&outbox),
             journal.handle(),
@@ -166,8 +167,8 @@ pub(super) fn journal_key(config: &Config) -> Result<JournalKey, AssembleError> 
     if let KeySource::Beside(path) = &config.journal.key
         && !path.exists()
     {
-        let secret = keys::random_secret().map_err(config_error)?;
-        crate::disk::replace(&RealDisk, path, keys::secret_to_text(&secret).as_bytes())
+        let secret = random_secret().map_err(config_error)?;
+        crate::disk::replace(&RealDisk, path, secret_to_text(&secret).as_bytes())
             .map_err(JournalError::io("write", path))?;
         tracing::warn!(
             path = %path.display(),
@@ -187,7 +188,7 @@ fn secret(reference: &SecretRef) -> Result<Secret, AssembleError> {
     let loaded = reference.load(&super::environment).map_err(config_error)?;
     let text =
         loaded.text().ok_or_else(|| AssembleError::Config(format!("{reference} is not text")))?;
-    keys::secret_from_text(text).map_err(|e| AssembleError::Config(format!("{reference}: {e}")))
+    secret_from_text(text).map_err(|e| AssembleError::Config(format!("{reference}: {e}")))
 }
 
 fn signing_key(config: &Config) -> Result<SigningKey, AssembleError> {
@@ -196,18 +197,6 @@ fn signing_key(config: &Config) -> Result<SigningKey, AssembleError> {
     let text =
         loaded.text().ok_or_else(|| AssembleError::Config(format!("{reference} is not text")))?;
     SigningKey::from_pem(text).map_err(|e| AssembleError::Config(format!("{reference}: {e}")))
-}
-
-fn recipient(recipient: &config::Recipient) -> Result<Recipient, AssembleError> {
-    match recipient {
-        config::Recipient::Rsa(path) => {
-            let text = std::fs::read_to_string(path)
-                .map_err(|e| AssembleError::Config(format!("{}: {e}", path.display())))?;
-            Recipient::rsa(&text)
-                .map_err(|e| AssembleError::Config(format!("{}: {e}", path.display())))
-        }
-        config::Recipient::Aes { name, key } => Ok(Recipient::aes(name, *secret(key)?)),
-    }
 }
 
 fn policy(config: &Config) -> Policy {
@@ -225,7 +214,7 @@ fn policy(config: &Config) -> Policy {
 
 fn sealer_options(
     config: &Config,
-    recipients: Vec<Recipient>,
+    keys: Supply,
     signing_key: SigningKey,
     waivers: Waivers,
 ) -> sealer::Options {
@@ -241,7 +230,7 @@ fn sealer_options(
         },
         heartbeat_ms: ms(seal.heartbeat),
         outbox_bytes: config.journal.outbox_bytes().bytes(),
-        recipients,
+        keys,
         signing_key,
         config_hash: config.config_sha256(),
         waivers,

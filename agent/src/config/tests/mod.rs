@@ -3,6 +3,7 @@
 
 mod accepted;
 mod governance;
+mod kms;
 mod refused;
 mod report;
 mod schema_text;

@@ -60,7 +60,6 @@ fn what_this_version_does_not_have_is_said_not_ignored() {
 retention: {purge_after: 400d}
 sources:
   - {type: file, include: [/a], since: 2026-01-01}
-seal: {recipients: [{kms: 'arn:aws:kms:x'}]}
 sinks:
   - {name: archive, type: archive, url: 's3://bucket/'}
 ",
@@ -68,7 +67,6 @@ sinks:
 c.yaml:1:1: admin: the admin port is not available yet in this version
 c.yaml:2:1: retention: purging is not available yet in this version; retention days from a governance document are carried as tags on every object, and are the days of a sink's object_lock
 c.yaml:4:33: sources[0].since: starting at a time is not available yet; use start_at
-c.yaml:5:22: seal.recipients[0].kms: AWS KMS recipients are not available yet in this version, they are planned; use {rsa: /etc/sealtail/archive.pub.pem}
 ",
         );
 }
@@ -191,9 +189,9 @@ fn what_does_not_fit_together() {
         "
 c.yaml:2:16: journal.key: needs exactly one of `file`, `env` and `generate`
     {file: /etc/sealtail/journal.key}
-c.yaml:3:21: seal.recipients[0]: needs exactly one of `rsa` and `aes`
+c.yaml:3:21: seal.recipients[0]: needs exactly one of `rsa`, `aes` and `kms`
     {rsa: /etc/sealtail/archive.pub.pem}
-c.yaml:3:49: seal.recipients[1]: needs exactly one of `rsa` and `aes`
+c.yaml:3:49: seal.recipients[1]: needs exactly one of `rsa`, `aes` and `kms`
     {rsa: /etc/sealtail/archive.pub.pem}
 ",
     );

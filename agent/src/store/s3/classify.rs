@@ -3,26 +3,13 @@
 //! By error code where there is one, by status otherwise. What is not known to
 //! pass by itself is a halt: a halt is tried again too, only slowly and loudly.
 
+use crate::aws::trouble::{self, Trouble, chain, quote};
 use crate::ship::retry_after;
 use crate::store::{Doing, StoreError};
-use aws_credential_types::provider::error::CredentialsError;
 use aws_sdk_s3::config::http::HttpResponse;
 use aws_sdk_s3::error::{ProvideErrorMetadata, SdkError};
 use std::error::Error;
 use std::time::{Duration, SystemTime};
-
-/// Longest text of a server that is repeated in a message, in characters.
-const LONGEST_QUOTE: usize = 200;
-
-/// How a source of credentials says no, in the SDK's words.
-const REFUSALS: [&str; 6] = [
-    "AccessDenied",
-    "InvalidClientTokenId",
-    "InvalidIdentityToken",
-    "SignatureDoesNotMatch",
-    "StatusCode(401)",
-    "StatusCode(403)",
-];
 
 /// An answer, or a failure to get one, taken apart.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -73,9 +60,22 @@ impl Fault {
             },
             SdkError::TimeoutError(_) => Self::passing("no answer in time", true),
             SdkError::DispatchFailure(failure) if !failure.is_user() => {
-                credentials(error).unwrap_or_else(|| connection(&chain(error)))
+                match trouble::credentials(error) {
+                    Some(trouble) => Self::of_trouble(trouble, false),
+                    None => Self::of_trouble(trouble::connection(&chain(error)), true),
+                }
             }
-            other => credentials(other).unwrap_or_else(|| Self::Lasting { reason: chain(other) }),
+            other => match trouble::credentials(other) {
+                Some(trouble) => Self::of_trouble(trouble, false),
+                None => Self::Lasting { reason: chain(other) },
+            },
+        }
+    }
+
+    fn of_trouble(trouble: Trouble, doubt: bool) -> Self {
+        match trouble {
+            Trouble::Passing(reason) => Self::Passing { reason, after: None, doubt },
+            Trouble::Lasting(reason) => Self::Lasting { reason },
         }
     }
 
@@ -207,73 +207,4 @@ impl Answer<'_> {
         let said = self.message.map(|m| format!(": {}", quote(m))).unwrap_or_default();
         format!("{what} ({code}{}{said})", self.status)
     }
-}
-
-/// Text of a server, fit for a log line.
-fn quote(text: &str) -> String {
-    text.chars().filter(|c| !c.is_control()).take(LONGEST_QUOTE).collect()
-}
-
-/// A connection that was not made, or broke. All of that passes, except a
-/// certificate that nobody vouches for.
-fn connection(reason: &str) -> Fault {
-    if reason.contains("invalid peer certificate") {
-        return Fault::Lasting {
-            reason: format!(
-                "the server's certificate is not to be trusted; if it is of an authority of \
-                 your own, name its file in SSL_CERT_FILE ({reason})"
-            ),
-        };
-    }
-    Fault::passing(reason, true)
-}
-
-/// Trouble with getting credentials, if that is at the bottom of `error`.
-fn credentials(error: &(dyn Error + 'static)) -> Option<Fault> {
-    let mut next = Some(error);
-    while let Some(error) = next {
-        if let Some(trouble) = error.downcast_ref::<CredentialsError>() {
-            return Some(match trouble {
-                CredentialsError::CredentialsNotLoaded(_) => Fault::Lasting {
-                    reason: "no credentials were found in the environment, the profile, \
-                             the container or the instance; give some"
-                        .to_owned(),
-                },
-                CredentialsError::InvalidConfiguration(_) => Fault::Lasting {
-                    reason: format!("the credentials are configured wrongly: {}", chain(error)),
-                },
-                // A metadata service or STS that is away, or in trouble, may
-                // come back; one that says no waits for somebody. Every attempt
-                // says why, but not what else was in the answer.
-                _ => {
-                    let said = chain(error);
-                    let said = said.split(". Response {").next().unwrap_or_default();
-                    let reason = format!("no credentials to be had: {said}");
-                    match REFUSALS.iter().any(|word| said.contains(word)) {
-                        true => Fault::Lasting { reason },
-                        false => Fault::passing(&reason, false),
-                    }
-                }
-            });
-        }
-        next = error.source();
-    }
-    None
-}
-
-/// An error and its causes on one line, none twice.
-fn chain(error: &(dyn Error + 'static)) -> String {
-    let mut out = String::new();
-    let mut next = Some(error);
-    while let Some(error) = next {
-        let text = error.to_string();
-        if !out.contains(&text) {
-            if !out.is_empty() {
-                out.push_str(": ");
-            }
-            out.push_str(&text);
-        }
-        next = error.source();
-    }
-    quote(&out)
 }

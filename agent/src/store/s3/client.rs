@@ -3,15 +3,9 @@
 //! The SDK tries nothing again: the sink decides that, and its backoff is the
 //! only one. Stalled transfers are broken off.
 
-use super::options::{AssumeRole, CredentialSource, S3Options, is_amazon};
-use super::{CONNECT_TIMEOUT, Checksums, STALL};
-use aws_config::environment::region::EnvironmentVariableRegionProvider;
-use aws_config::meta::region::RegionProviderChain;
-use aws_config::profile::ProfileFileCredentialsProvider;
-use aws_config::profile::region::ProfileFileRegionProvider;
-use aws_config::provider_config::ProviderConfig;
-use aws_config::sts::AssumeRoleProvider;
-use aws_config::{BehaviorVersion, SdkConfig};
+use super::options::S3Options;
+use super::{Checksums, STALL};
+use crate::aws::{self, ANY_REGION, CONNECT_TIMEOUT, is_amazon};
 use aws_runtime::auth::PayloadSigningOverride;
 use aws_sdk_s3::Client;
 use aws_sdk_s3::config::interceptors::BeforeTransmitInterceptorContextMut;
@@ -22,19 +16,6 @@ use aws_sdk_s3::config::{
     RuntimeComponents, SharedHttpClient, StalledStreamProtectionConfig,
 };
 use aws_sdk_s3::error::BoxError;
-use aws_smithy_http_client::tls::Provider;
-use aws_smithy_http_client::tls::rustls_provider::CryptoMode;
-
-/// Where requests go when nobody names a region of a custom endpoint.
-const ANY_REGION: &str = "us-east-1";
-
-/// The pool of connections: rustls, with the certificates of the system
-/// (`SSL_CERT_FILE` and `SSL_CERT_DIR` are obeyed).
-pub(super) fn http() -> SharedHttpClient {
-    aws_smithy_http_client::Builder::new()
-        .tls_provider(Provider::Rustls(CryptoMode::AwsLc))
-        .build_https()
-}
 
 /// A client that reads its credentials when they are first needed.
 ///
@@ -44,10 +25,10 @@ pub(super) async fn connect(
     options: &S3Options,
     http: &SharedHttpClient,
 ) -> Result<Client, String> {
-    let shared = environment(options, http).await;
+    let shared = aws::environment(&options.access(), http).await;
     let endpoint = match &options.endpoint {
         Some(endpoint) => Some(endpoint.as_str().to_owned()),
-        None => endpoint_of_environment(&shared),
+        None => aws::endpoint_of_environment(&shared, "S3"),
     };
     let region = match (shared.region(), &endpoint) {
         (Some(region), _) => region.clone(),
@@ -75,73 +56,9 @@ pub(super) async fn connect(
         builder = builder.endpoint_url(endpoint);
     }
     if let Some(role) = &options.assume_role {
-        builder = builder.credentials_provider(assumed(role, &shared).await);
+        builder = builder.credentials_provider(aws::assumed(role, &shared).await);
     }
     Ok(Client::from_conf(builder.build()))
-}
-
-/// What the usual AWS environment says, less what the options say.
-async fn environment(options: &S3Options, http: &SharedHttpClient) -> SdkConfig {
-    let mut loader = aws_config::defaults(BehaviorVersion::latest())
-        .http_client(http.clone())
-        .timeout_config(TimeoutConfig::builder().connect_timeout(CONNECT_TIMEOUT).build());
-    if let Some(region) = options.region() {
-        loader = loader.region(region);
-    } else if options.endpoint.is_some() {
-        // Not from the instance: there may be none, and asking takes seconds.
-        loader = loader.region(
-            RegionProviderChain::first_try(EnvironmentVariableRegionProvider::new())
-                .or_else(ProfileFileRegionProvider::new())
-                .or_else(Region::new(ANY_REGION)),
-        );
-    }
-    if let Some(profile) = &options.profile {
-        loader = loader.profile_name(profile);
-    }
-    match (&options.credentials, &options.profile) {
-        (CredentialSource::Chain, None) => {}
-        // One that is named beats the variables of the environment.
-        (CredentialSource::Chain, Some(profile)) => {
-            let provider = ProviderConfig::default()
-                .with_http_client(http.clone())
-                .with_region(options.region().or_else(|| Some(Region::new(ANY_REGION))));
-            let provider = ProfileFileCredentialsProvider::builder()
-                .configure(&provider)
-                .profile_name(profile)
-                .build();
-            loader = loader.credentials_provider(provider);
-        }
-        (CredentialSource::Fixed(fixed), _) => {
-            loader = loader.credentials_provider(fixed.0.clone());
-        }
-        (CredentialSource::Provider(provider), _) => {
-            loader = loader.credentials_provider(provider.clone());
-        }
-    }
-    loader.load().await
-}
-
-/// The role's credentials, had with those of the environment.
-async fn assumed(role: &AssumeRole, shared: &SdkConfig) -> AssumeRoleProvider {
-    let mut conf = shared.clone().into_builder();
-    if shared.region().is_none() {
-        conf = conf.region(Region::new(ANY_REGION));
-    }
-    if let Some(endpoint) = &role.endpoint {
-        conf = conf.endpoint_url(endpoint.as_str());
-    }
-    let mut provider = AssumeRoleProvider::builder(&role.role_arn)
-        .session_name(&role.session_name)
-        .configure(&conf.build());
-    if let Some(id) = &role.external_id {
-        provider = provider.external_id(id);
-    }
-    provider.build().await
-}
-
-fn endpoint_of_environment(shared: &SdkConfig) -> Option<String> {
-    let own = std::env::var("AWS_ENDPOINT_URL_S3").ok().filter(|url| !url.is_empty());
-    own.or_else(|| shared.endpoint_url().map(str::to_owned))
 }
 
 /// Signs the hash that is known instead of reading the body for it, or leaving

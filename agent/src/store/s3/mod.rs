@@ -26,7 +26,7 @@ mod probe;
 mod probe_tests;
 mod read;
 #[cfg(test)]
-mod stub;
+pub(crate) mod stub;
 #[cfg(test)]
 mod tests;
 mod write;
@@ -46,15 +46,12 @@ use std::fmt;
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::{Duration, SystemTime};
 
-pub use options::{
-    AssumeRole, Checksums, CredentialSource, Endpoint, EndpointError, FixedCredentials, S3Options,
-};
+pub use crate::aws::{AssumeRole, CredentialSource, Endpoint, EndpointError, FixedCredentials};
+pub use options::{Checksums, S3Options};
 pub use probe::{Answer, BucketLock, ReadBack, S3Probe};
 pub use read::{ObjectReader, Pages};
 pub use write::{Encryption, LockMode, ObjectLock, Retention, WriteOptions};
 
-/// How long a connection may take.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long an answer may take, besides the time for the bytes.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
 /// The slowest line that an upload is expected to go over, in bytes a second.
@@ -93,7 +90,7 @@ impl S3Store {
             "" => format!("s3://{}/", options.bucket),
             prefix => format!("s3://{}/{prefix}/", options.bucket),
         };
-        let http = client::http();
+        let http = crate::aws::http();
         let client = client::connect(&options, &http)
             .await
             .map_err(|why| StoreError::refused(Doing::Open, &place, why))?;

@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 
 /// What the server does with one connection.
-pub(super) enum Step {
+pub(crate) enum Step {
     /// Reads the whole request, then answers with this head and body.
     Answer(String, Vec<u8>),
     /// Reads the head and so many bytes of the body, then resets.
@@ -19,7 +19,7 @@ pub(super) enum Step {
 }
 
 /// An answer with a status, headers and a body.
-pub(super) fn answer(status: u16, headers: &str, body: impl AsRef<[u8]>) -> Step {
+pub(crate) fn answer(status: u16, headers: &str, body: impl AsRef<[u8]>) -> Step {
     let len = body.as_ref().len();
     let length = if headers.contains("content-length") {
         String::new()
@@ -31,7 +31,7 @@ pub(super) fn answer(status: u16, headers: &str, body: impl AsRef<[u8]>) -> Step
 }
 
 /// An error as S3 words it.
-pub(super) fn error(status: u16, code: &str, headers: &str) -> Step {
+pub(crate) fn error(status: u16, code: &str, headers: &str) -> Step {
     let body = format!(
         "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\
          <Error><Code>{code}</Code><Message>because</Message></Error>"
@@ -41,28 +41,28 @@ pub(super) fn error(status: u16, code: &str, headers: &str) -> Step {
 
 /// A request as it arrived.
 #[derive(Debug, Clone)]
-pub(super) struct Asked {
+pub(crate) struct Asked {
     /// Method and target.
-    pub(super) line: String,
+    pub(crate) line: String,
     /// Lower-case names.
-    pub(super) headers: Vec<(String, String)>,
+    pub(crate) headers: Vec<(String, String)>,
     /// Bytes of the body that were read.
-    pub(super) body: usize,
+    pub(crate) body: usize,
     /// The first of them, as text.
-    pub(super) text: String,
+    pub(crate) text: String,
 }
 
 /// How much of a body is kept.
 const KEPT: usize = 16 * 1024;
 
 impl Asked {
-    pub(super) fn header(&self, name: &str) -> Option<&str> {
+    pub(crate) fn header(&self, name: &str) -> Option<&str> {
         self.headers.iter().find(|(n, _)| n == name).map(|(_, value)| value.as_str())
     }
 }
 
 /// The server. Ends when it is dropped.
-pub(super) struct Stub {
+pub(crate) struct Stub {
     address: SocketAddr,
     asked: Arc<Mutex<Vec<Asked>>>,
     thread: Option<JoinHandle<()>>,
@@ -71,7 +71,7 @@ pub(super) struct Stub {
 }
 
 impl Stub {
-    pub(super) fn start(steps: Vec<Step>) -> Self {
+    pub(crate) fn start(steps: Vec<Step>) -> Self {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
         let address = listener.local_addr().unwrap();
         let asked = Arc::new(Mutex::new(Vec::new()));
@@ -90,7 +90,7 @@ impl Stub {
     }
 
     /// A server that decides by the request's head, until it is dropped.
-    pub(super) fn answering(mut choose: impl FnMut(&Asked) -> Step + Send + 'static) -> Self {
+    pub(crate) fn answering(mut choose: impl FnMut(&Asked) -> Step + Send + 'static) -> Self {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
         let address = listener.local_addr().unwrap();
         let asked = Arc::new(Mutex::new(Vec::new()));
@@ -109,17 +109,17 @@ impl Stub {
         Self { address, asked, thread: Some(thread), steps: 0, stop }
     }
 
-    pub(super) fn url(&self) -> String {
+    pub(crate) fn url(&self) -> String {
         format!("http://{}", self.address)
     }
 
     /// The requests that came until now: there may be fewer than steps.
-    pub(super) fn so_far(&self) -> Vec<Asked> {
+    pub(crate) fn so_far(&self) -> Vec<Asked> {
         self.asked.lock().unwrap().clone()
     }
 
     /// All requests, once as many came as there were steps.
-    pub(super) fn finish(mut self) -> Vec<Asked> {
+    pub(crate) fn finish(mut self) -> Vec<Asked> {
         self.thread.take().unwrap().join().unwrap();
         let asked = self.asked.lock().unwrap().clone();
         assert_eq!(asked.len(), self.steps);
