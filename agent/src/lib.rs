@@ -3,6 +3,7 @@
 //! The modules bear the names of the stages of a line's life; ARCHITECTURE.md
 //! has the picture.
 
+pub mod admin;
 pub mod classify;
 pub mod cli;
 pub mod config;
@@ -14,6 +15,7 @@ pub mod journal;
 pub mod json;
 pub mod keygen;
 pub mod line;
+pub mod metrics;
 pub mod pipeline;
 pub mod read;
 pub mod redact;

@@ -31,7 +31,7 @@ impl fmt::Display for Effective {
 }
 
 /// The order in which people expect the keys; others follow by the alphabet.
-const ORDER: [&str; 62] = [
+const ORDER: [&str; 63] = [
     "origin",
     "sources",
     "redact",
@@ -41,6 +41,7 @@ const ORDER: [&str; 62] = [
     "residency",
     "regions",
     "sites",
+    "admin",
     "limits",
     "log",
     "governance",

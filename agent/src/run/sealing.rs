@@ -32,6 +32,7 @@ pub(super) fn run(
         let ended = *input_done.borrow();
         let step = sealer.step(now_ms()).map_err(failed)?;
         live.sealing_blocked.store(step == Step::Blocked, Relaxed);
+        live.sealed.store(sealer.cursor().0, Relaxed);
         match step {
             Step::Worked => warned = false,
             Step::Idle { .. } if ended => break,
