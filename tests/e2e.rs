@@ -6,6 +6,8 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
+#[path = "e2e/admin.rs"]
+mod admin;
 #[path = "e2e/bad_input.rs"]
 mod bad_input;
 #[path = "e2e/continuity.rs"]

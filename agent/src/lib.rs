@@ -3,6 +3,7 @@
 //! The modules bear the names of the stages of a line's life; ARCHITECTURE.md
 //! has the picture.
 
+pub mod admin;
 pub mod aws;
 pub mod classify;
 pub mod cli;
@@ -16,6 +17,7 @@ pub mod json;
 pub mod keygen;
 pub mod kms;
 pub mod line;
+pub mod metrics;
 pub mod pipeline;
 pub mod read;
 pub mod redact;

@@ -267,6 +267,7 @@ fn stages(folder: &Path, log: &Path, bytes: u64) {
             keys: Supply::new(Box::new(LocalKeys::new(vec![Recipient::aes("bench", [5; 32])]))),
             signing_key,
             config_hash: [0; 32],
+            waivers: Default::default(),
         };
         let id = journal.id().clone();
         let mut sealer =

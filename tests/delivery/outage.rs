@@ -1,10 +1,14 @@
 //! Destinations that go away, and agents that die.
 
-use crate::world::{How, LONG, Run, TOKEN, To, World, key_of, retrying};
+use crate::world::{How, LONG, Run, TOKEN, To, World, halted, key_of, retrying};
+use sealtail::journal::Kind;
 use sealtail::ship::rate::Limits;
+use sealtail::ship::window::Breaker;
 use sealtail::sink::event::Selection;
 use sealtail::sink::{State, Stop};
 use sealtail_standins::{Datadog, DatadogConfig, Splunk, SplunkConfig};
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
 
 #[test]
@@ -35,6 +39,43 @@ fn one_sinks_outage_holds_no_other_up() {
         assert_eq!(observer.violations(), []);
     }
     assert_eq!((world.cursor("datadog"), world.cursor("splunk")), (100_000, 100_000));
+}
+
+/// What metrics say of lag: no halt, no batch that is cut anew and no restart makes
+/// what waits look younger than it is.
+#[test]
+fn what_waits_keeps_its_age_until_it_is_delivered() {
+    const LONG_AGO: u64 = 1_700_000_000_000;
+    let mut world = World::new(0);
+    for n in 0..30 {
+        let body = format!("\"event\":\"log\",\"text\":\"{n}\",\"source\":{{}},\"time\":\"x\"}}");
+        world.journal.append(Kind::Line, body.as_bytes());
+        world.journal.commit(LONG_AGO + n).unwrap();
+    }
+    let splunk = Splunk::start(SplunkConfig::new("another token")).unwrap();
+    let url = splunk.url();
+    for _ in 0..2 {
+        let mut run = Run::start(world.engine(&To::Splunk(&url), &How::default()));
+        for round in 1..=5 {
+            let until = Instant::now() + LONG;
+            while run.counters.halts.load(Relaxed) < round {
+                assert!(Instant::now() < until, "it never halted");
+                std::thread::park_timeout(Duration::from_millis(2));
+            }
+            run.reaches("halted", halted);
+            assert_eq!(run.counters.oldest.load(Relaxed), LONG_AGO);
+            assert_eq!(run.counters.next.load(Relaxed), 0);
+            assert_ne!(run.counters.breaker(), Breaker::Closed);
+            assert!(run.counters.last_error().unwrap().1.contains("HTTP 403"));
+        }
+        run.kill();
+    }
+    splunk.configure(|c| c.tokens[0].value = TOKEN.to_owned());
+    let run = world.deliver(&To::Splunk(&url), &How::default());
+    let counters = Arc::clone(&run.counters);
+    assert_eq!(run.ended(), State::Ok);
+    assert_eq!((counters.oldest.load(Relaxed), counters.next.load(Relaxed)), (0, 30));
+    assert_eq!((counters.breaker(), counters.in_flight.load(Relaxed)), (Breaker::Closed, 0));
 }
 
 #[test]

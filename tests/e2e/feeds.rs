@@ -11,9 +11,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::time::Duration;
 
-const TOKEN: &str = "11111111-2222-4333-8444-555555555555";
+pub(crate) const TOKEN: &str = "11111111-2222-4333-8444-555555555555";
 
-fn sinks(sandbox: &Sandbox, splunk: Option<&str>, datadog: Option<&str>, more: &str) -> String {
+pub(crate) fn sinks(
+    sandbox: &Sandbox,
+    splunk: Option<&str>,
+    datadog: Option<&str>,
+    more: &str,
+) -> String {
     let token = sandbox.path("token");
     std::fs::write(&token, TOKEN).unwrap();
     let token = token.display();

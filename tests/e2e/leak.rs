@@ -1,6 +1,7 @@
 //! Nothing that the samples hold of a person is found in anything that is
 //! written: journal and outbox while unshipped, archive, opened records, log.
 
+use crate::admin::Agent;
 use crate::sandbox::{Sandbox, files, repository, said};
 use aho_corasick::{AhoCorasick, MatchKind};
 use base64::Engine as _;
@@ -137,6 +138,26 @@ fn nothing_planted_in_the_samples_is_found_anywhere() {
         assert!(records.len() > 200, "{} records", records.len());
         search.assert_none(&place("opened records"), records.join("\n").as_bytes());
     }
+}
+
+#[test]
+fn nothing_planted_is_in_metrics_or_status() {
+    let search = Search::new();
+    let mut sandbox = Sandbox::directory();
+    sandbox.settings.include = format!("{}/samples/*/**/*.log", repository().display());
+    sandbox.settings.admin = "127.0.0.1:0".to_owned();
+    // Its errors are in the status.
+    std::fs::write(sandbox.path("archive"), "in the way").unwrap();
+    let agent = Agent::start(&sandbox);
+    agent.wait_for("the samples to be read", |m| {
+        m.value("sealtail_records_total", &[]) > 200.0
+            && m.value("sealtail_read_lag_bytes", &[]) == 0.0
+            && m.value("sealtail_sink_failures_total", &["archive"]) > 0.0
+    });
+    let (status, metrics) = (agent.get("/status"), agent.get("/metrics"));
+    assert!(status.body.contains("last_error") && metrics.body.len() > 5000, "{}", status.body);
+    search.assert_none("/status", status.body.as_bytes());
+    search.assert_none("/metrics", metrics.body.as_bytes());
 }
 
 #[test]

@@ -70,8 +70,11 @@ fn counts(splunk: &Splunk) -> BTreeMap<u64, (u64, u64)> {
     counts
 }
 
+/// First record and how many, of each.
+type Ranges = Vec<(u64, u64)>;
+
 /// The gaps that the log signs for the sink, and those that Splunk was told of.
-fn gaps(sandbox: &Sandbox, splunk: &Splunk) -> (Vec<(u64, u64)>, Vec<(u64, u64)>) {
+fn gaps(sandbox: &Sandbox, splunk: &Splunk) -> (Ranges, Ranges) {
     let mut signed = Vec::new();
     for file in files(&sandbox.path("archive")) {
         let name = file.display().to_string();

@@ -79,6 +79,8 @@ pub(crate) struct Settings {
     pub(crate) more_sinks: String,
     /// Whether there is the archive of the destination.
     pub(crate) has_archive: bool,
+    /// Where the admin port is; `off`, so that agents that run side by side do not meet there.
+    pub(crate) admin: String,
     /// Runs the program as this user and group.
     pub(crate) user: Option<u32>,
 }
@@ -102,6 +104,7 @@ impl Sandbox {
                 more_recipients: String::new(),
                 more_sinks: String::new(),
                 has_archive: true,
+                admin: "off".to_owned(),
                 user: None,
             },
         };
@@ -149,6 +152,7 @@ impl Sandbox {
                recipients: [{{rsa: '{root}/keys/archive.pub.pem'}}{}]\n  \
                batch: {{max_records: {}, max_age: 1s}}\n\
              log: {{level: {}, format: json}}\n\
+             admin: {{listen: '{}'}}\n\
              sinks:\n",
             s.origin,
             s.include,
@@ -157,7 +161,8 @@ impl Sandbox {
             s.journal_max,
             s.more_recipients,
             s.batch_records,
-            s.log_level
+            s.log_level,
+            s.admin
         );
         if s.has_archive {
             text.push_str("  - name: archive\n    type: archive\n");

@@ -16,6 +16,7 @@ mod log;
 mod quickstart;
 mod replay;
 mod run;
+mod status;
 
 use crate::config::{self, Config};
 use clap::{Args, Parser, Subcommand};
@@ -40,6 +41,10 @@ enum Command {
     Check(CheckArguments),
     /// Make all keys in a directory; never overwrites.
     Keygen(keygen::Arguments),
+    /// What the running agent does: lag, journal, each sink.
+    Status(status::Arguments),
+    /// The same again every second, on a terminal.
+    Top(status::TopArguments),
     /// Check an archive: one verdict a line.
     Verify(archive::VerifyArguments),
     /// Decrypt an archive to NDJSON on standard output, in order.
@@ -107,6 +112,8 @@ pub fn run(cli: Cli) -> ExitCode {
         Command::Check(arguments) => check(&arguments),
         Command::DeadLetter(command) => dead::dead_letter(&command),
         Command::Keygen(arguments) => keygen::keygen(&arguments),
+        Command::Status(arguments) => status::status(&arguments),
+        Command::Top(arguments) => status::top(&arguments),
         Command::Verify(arguments) => archive::verify(&arguments),
         Command::Open(arguments) => archive::open(arguments),
         Command::Journal(command) => journal::journal(&command),

@@ -1,5 +1,6 @@
 //! The whole document: from text to a [`Config`], or all that is wrong with it.
 
+use super::admin::{Admin, RawAdmin};
 use super::convert::Check;
 use super::effective::Effective;
 use super::env::{self, Env};
@@ -42,6 +43,8 @@ pub struct Config {
     pub sinks: Vec<Sink>,
     /// Splunk and Datadog.
     pub feeds: Vec<Feed>,
+    /// The port for metrics, probes and `sealtail status`.
+    pub admin: Admin,
     /// How the memory is dealt out.
     pub limits: Limits,
     /// Where data may lie and go, if that is restricted.
@@ -92,6 +95,8 @@ pub(super) struct RawConfig {
     /// Where records are delivered.
     #[schemars(extend("minItems" = 1))]
     sinks: Option<Vec<Option<RawSink>>>,
+    /// The port for metrics, probes and `sealtail status`.
+    admin: Option<RawAdmin>,
     /// Bounds of what the agent takes.
     limits: Option<RawLimits>,
     /// Where data may lie, and where it may go.
@@ -159,6 +164,7 @@ impl RawConfig {
         let codec = seal.as_ref().map(|s| s.codec);
         let limits =
             self.limits.and_then(|l| l.convert(sources.as_deref(), codec, sinks.as_ref(), check));
+        let admin = self.admin.and_then(|a| a.convert(check));
         let Sinks { archives, feeds } = sinks?;
         Some(Config {
             origin: origin?,
@@ -168,6 +174,7 @@ impl RawConfig {
             seal: seal?,
             sinks: archives,
             feeds,
+            admin: admin?,
             limits: limits?,
             residency: match residency {
                 Some(residency) => Some(residency?),

@@ -41,6 +41,7 @@ const ORDER: [&str; 63] = [
     "residency",
     "regions",
     "sites",
+    "admin",
     "limits",
     "log",
     "governance",

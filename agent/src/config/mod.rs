@@ -10,9 +10,10 @@
 //! The way of a document: `tree` reads it with its places, `env` substitutes
 //! variables, `governance` and `merge` lay it over the defaults, `structure`
 //! holds it against the schema of the raw twins, and each element (`sources`,
-//! `redact`, `journal`, `seal`, `sinks`, `limits`, `log`) turns its
+//! `redact`, `journal`, `seal`, `sinks`, `admin`, `limits`, `log`) turns its
 //! twin into its type. `keys` tries the keys, `report` is what `sealtail check` prints.
 
+mod admin;
 mod aws;
 mod convert;
 mod document;
@@ -45,6 +46,7 @@ mod tests;
 mod tree;
 mod url;
 
+pub use admin::Admin;
 pub use aws::{AssumeRole, Credentials};
 pub use document::{Config, parse};
 pub use env::Env;

@@ -6,7 +6,6 @@
 
 /// The path (list places left out), the word if only that word is refused, the reason.
 const PLANNED: &[(&str, Option<&str>, &str)] = &[
-    ("admin", None, "the admin port is not available yet in this version"),
     ("media", None, "purging media files is not available yet in this version"),
     (
         "retention",

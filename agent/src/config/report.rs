@@ -1,6 +1,7 @@
 //! What `sealtail check` prints: what is in force, what it is bounded by, what
 //! the governance document does, and which keys are missing.
 
+use super::admin::Admin;
 use super::aws::{AssumeRole, Credentials};
 use super::document::Config;
 use super::env::Env;
@@ -54,6 +55,7 @@ pub fn render_check(config: &Config, env: &Env<'_>) -> String {
     if let Some(residency) = &config.residency {
         section(&mut out, "Residency", places(residency, config));
     }
+    section(&mut out, "Admin port", admin(config.admin));
     section(&mut out, "Keys", keys(config, env));
     out
 }
@@ -331,6 +333,27 @@ fn feeds(config: &Config) -> Vec<String> {
         });
     }
     lines
+}
+
+/// Who can ask the running agent, and what they learn.
+fn admin(admin: Admin) -> Vec<String> {
+    let Some(address) = admin.listen else {
+        return vec!["There is none: no metrics, no probes, no `sealtail status`.".to_owned()];
+    };
+    let who = if admin.is_open() {
+        "It is OPEN TO THE NETWORK: whoever reaches the address can ask. There is no authentication \
+         and no TLS; restrict it by a network policy or a firewall."
+    } else {
+        "Whoever is on this machine (in this pod) can ask; there is no authentication."
+    };
+    vec![
+        format!("http://{address} answers /metrics, /status, /live and /ready; nothing can be changed there."),
+        who.to_owned(),
+        "It tells counts, the sinks' names and what a destination said when it failed; nothing of what is \
+         in the logs, and no secret."
+            .to_owned(),
+        "With --once no port is opened; one that is taken is warned of, and the agent goes on.".to_owned(),
+    ]
 }
 
 /// What each value of the document does, in words.

@@ -33,6 +33,16 @@ pub enum Entry<'a> {
     },
 }
 
+impl Entry<'_> {
+    /// When the record became durable, or the hole was found, Unix ms.
+    #[must_use]
+    pub fn time(&self) -> u64 {
+        match self {
+            Self::Record { time, .. } | Self::Hole { time, .. } => *time,
+        }
+    }
+}
+
 /// A place in the journal that moves forward.
 pub struct Reader {
     handle: Handle,

@@ -3,6 +3,7 @@
 use super::summary::Summary;
 use super::{Live, Phase, now_ms};
 use crate::pipeline::{Pipeline, Step};
+use crate::redact::{Class, Event};
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 use tokio::sync::watch;
@@ -82,5 +83,13 @@ fn publish(pipeline: &Pipeline, live: &Live, blocked: bool) {
     live.gaps.store(totals.gaps, Relaxed);
     live.lag.store(pipeline.lag_bytes(), Relaxed);
     live.blocked.store(blocked, Relaxed);
-    live.turns.fetch_add(1, Relaxed);
+    // Once a chunk, not once a line: some thirty numbers.
+    let stats = pipeline.redaction_stats();
+    for (count, event) in live.events.iter().zip(Event::ALL) {
+        count.store(stats.event(*event), Relaxed);
+    }
+    for (count, class) in live.classes.iter().zip(Class::ALL) {
+        count.store(stats.class(*class), Relaxed);
+    }
+    live.turn();
 }

@@ -7,27 +7,33 @@
 //!                   ends when the sealer has ended and all is sent
 //! signals  task     first: drain; second: exit now
 //! progress task     a bar on a terminal, systemd's watchdog
+//! admin    task     metrics, probes, status; ends when the sinks have ended
 //! ```
 //! So the end runs through the agent in the order of a line's life, and what
 //! has not been sent when the grace period ends waits in outbox and journal.
 
 mod hot;
+mod live;
 mod progress;
 mod sealing;
 mod summary;
 
+use crate::admin;
+use crate::metrics::{Counted, SinkSource, Sources};
 use crate::pipeline::Pipeline;
 use crate::sealer::Sealer;
 use crate::sealer::outbox::Outbox;
+use crate::ship::dead::DeadLetters;
 use crate::ship::engine::Engine;
 use crate::sink::archive::ArchiveSink;
 use crate::sink::{Counters, State as SinkState, Stop};
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
-use std::sync::atomic::{AtomicBool, AtomicU64};
 use std::time::Duration;
 use tokio::sync::watch;
 
+pub(crate) use live::Live;
 pub use summary::Summary;
 
 /// What to run, and for how long.
@@ -53,6 +59,10 @@ pub struct Parts {
     pub sinks: Vec<ArchiveSink>,
     /// Splunk and Datadog.
     pub engines: Vec<Engine>,
+    /// Where what they refuse is kept.
+    pub dead: DeadLetters,
+    /// Where the admin port is, if there is to be one.
+    pub admin: Option<SocketAddr>,
 }
 
 /// How the agent ended.
@@ -64,26 +74,6 @@ pub struct Ended {
     pub failures: Vec<String>,
     /// Leaves that no sink has yet; they wait in the outbox.
     pub waiting: u64,
-}
-
-/// What the two threads tell the others, and are told, without locks.
-#[derive(Debug, Default)]
-pub(crate) struct Live {
-    pub(crate) lines: AtomicU64,
-    pub(crate) bytes: AtomicU64,
-    pub(crate) records: AtomicU64,
-    pub(crate) gaps: AtomicU64,
-    /// Bytes of log files not read yet.
-    pub(crate) lag: AtomicU64,
-    /// Counts up with each turn of the hot loop: the watchdog's pulse.
-    pub(crate) turns: AtomicU64,
-    pub(crate) blocked: AtomicBool,
-    /// The outbox takes nothing now, or there is no data key.
-    pub(crate) sealing_blocked: AtomicBool,
-    /// Sealing waits for a data key that is not to be had without help.
-    pub(crate) key_halted: AtomicBool,
-    /// Told to both threads: end at the next turn, whatever is left.
-    pub(crate) give_up: AtomicBool,
 }
 
 /// What the agent is doing.
@@ -106,8 +96,11 @@ const GIVE_UP: Duration = Duration::from_secs(5);
 /// # Errors
 /// None as such: [`Ended::failures`] holds what went wrong.
 pub async fn run(parts: Parts, mode: Mode) -> Ended {
-    let Parts { pipeline, sealer, outbox, sinks, engines } = parts;
-    let live = Arc::new(Live::default());
+    let Parts { pipeline, sealer, outbox, sinks, engines, dead, admin } = parts;
+    let live = Arc::new(Live::new());
+    if let Some(sealer) = &sealer {
+        live.sealed.store(sealer.cursor().0, Relaxed);
+    }
     let (phase, phase_rx) =
         watch::channel(if mode.once { Phase::Draining } else { Phase::Running });
     let (stop, stop_rx) = watch::channel(Stop::No);
@@ -119,16 +112,33 @@ pub async fn run(parts: Parts, mode: Mode) -> Ended {
         tokio::spawn(progress::show(Arc::clone(&live), Arc::clone(&outbox), stop_rx.clone()));
     let mut senders = tokio::task::JoinSet::new();
     let mut watched = Watched { counters: Vec::new(), states: Vec::new() };
+    let is_sealed = sealer.is_some();
+    let mut shown = Vec::new();
     for sink in sinks {
+        shown.push(SinkSource::archive(&sink));
         watched.counters.push((sink.name().to_owned(), sink.counters()));
         watched.states.push((sink.name().to_owned(), sink.subscribe()));
         senders.spawn(sink.run(stop_rx.clone(), now_ms));
     }
     for engine in engines {
+        shown.push(SinkSource::feed(&engine));
         watched.counters.push((engine.name().to_owned(), engine.counters()));
         watched.states.push((engine.name().to_owned(), engine.subscribe()));
         senders.spawn(engine.run(stop_rx.clone(), now_ms));
     }
+    let sources = Sources {
+        origin: pipeline.journal().id().origin.clone(),
+        incarnation: pipeline.journal().id().incarnation.clone(),
+        live: Arc::clone(&live),
+        phase: phase_rx.clone(),
+        journal: pipeline.journal().handle(),
+        outbox: is_sealed.then(|| Arc::clone(&outbox)),
+        sinks: shown,
+        dead: Arc::new(Counted::new(dead)),
+    };
+    // `--once` is over before anybody asks.
+    let admin = admin.filter(|_| !mode.once);
+    let admin = tokio::spawn(admin::serve(admin, Arc::new(sources), stop_rx.clone()));
     let hot = {
         let live = Arc::clone(&live);
         let phase = phase_rx.clone();
@@ -216,6 +226,7 @@ pub async fn run(parts: Parts, mode: Mode) -> Ended {
     stop.send_replace(Stop::Now);
     senders.shutdown().await;
     drop(progress.await);
+    drop(admin.await);
     signals.abort();
 
     failures.extend(watched.failures());

@@ -35,6 +35,7 @@ pub(super) fn run(
         live.sealing_blocked.store(matches!(step, Step::Blocked | Step::NoKey), Relaxed);
         let halts = sealer.key_trouble().is_some_and(KeyError::is_halt);
         live.key_halted.store(step == Step::NoKey && halts, Relaxed);
+        live.sealed.store(sealer.cursor().0, Relaxed);
         match step {
             Step::Worked => warned = false,
             Step::Idle { .. } if ended => break,

@@ -65,6 +65,8 @@ pub struct Batch {
     pub made: u64,
     /// Its events may be there already, and say so.
     pub repeated: bool,
+    /// When the oldest record that it covers became durable, Unix ms.
+    pub oldest: u64,
 }
 
 impl Batch {
@@ -74,7 +76,7 @@ impl Batch {
     pub fn notice((first, end): (Seq, Seq), body: Bytes, now: u64) -> Self {
         let raw_len = body.len();
         let (seqs, entries) = (Vec::new(), Vec::new());
-        Self { first, end, seqs, entries, body, raw_len, made: now, repeated: false }
+        Self { first, end, seqs, entries, body, raw_len, made: now, repeated: false, oldest: now }
     }
 
     /// Whether it is one of [`Batch::notice`]: it is not in the journal, so it
@@ -135,6 +137,8 @@ struct Open {
     first: Seq,
     end: Seq,
     opened: u64,
+    /// When the oldest record in it became durable, Unix ms.
+    oldest: u64,
     seqs: Vec<Seq>,
     entries: Vec<u32>,
     total: usize,
@@ -146,7 +150,8 @@ impl Open {
         raw.clear();
         raw.extend_from_slice(prefix);
         let (seqs, entries) = (Vec::new(), Vec::new());
-        Self { first, end: first, opened: now, seqs, entries, total: 0, raw }
+        let oldest = now;
+        Self { first, end: first, opened: now, oldest, seqs, entries, total: 0, raw }
     }
 
     fn push(&mut self, seq: Seq, entries: usize, bytes: &[u8], separator: &[u8]) {
@@ -208,6 +213,12 @@ impl Batcher {
         self.open.as_ref().map_or(self.next_seq(), |open| open.first)
     }
 
+    /// When the oldest record of the open batch became durable, Unix ms.
+    #[must_use]
+    pub fn oldest(&self) -> Option<u64> {
+        self.open.as_ref().map(|open| open.oldest)
+    }
+
     /// The journal, for waiting.
     pub fn journal(&mut self) -> &mut Handle {
         self.reader.handle()
@@ -223,11 +234,15 @@ impl Batcher {
         let (max_bytes, max_entries) = (self.max_bytes, self.encoder.limits().1);
         let how = How { now, repeated: self.repeated };
         loop {
-            let (seq, behind) = {
+            let (seq, behind, time) = {
                 self.scratch.clear();
                 match self.reader.peek()? {
                     None => break,
-                    Some(entry) => encode(self.encoder.as_mut(), entry, how, &mut self.scratch),
+                    Some(entry) => {
+                        let encoder = self.encoder.as_mut();
+                        let (seq, behind) = encode(encoder, entry, how, &mut self.scratch);
+                        (seq, behind, entry.time())
+                    }
                 }
             };
             let (seq, entries) = seq;
@@ -241,6 +256,7 @@ impl Batcher {
                 open.push(seq, entries, &self.scratch, separator);
             }
             open.end = behind;
+            open.oldest = open.oldest.min(time);
             self.reader.advance();
         }
         match &self.open {
@@ -275,6 +291,7 @@ impl Batcher {
                 let ((seq, entries), _) =
                     encode(self.encoder.as_mut(), entry, how, &mut self.scratch);
                 if seq == want {
+                    open.oldest = open.oldest.min(entry.time());
                     open.push(seq, entries, &self.scratch, separator);
                     wanted.next();
                 }
@@ -323,6 +340,7 @@ impl Batcher {
                 raw_len: 0,
                 made: now,
                 repeated,
+                oldest: now,
             });
         };
         open.raw.extend_from_slice(suffix);
@@ -334,8 +352,8 @@ impl Batcher {
         } else {
             Bytes::from(open.raw)
         };
-        let Open { first, end, seqs, entries, .. } = open;
-        Ok(Batch { first, end, seqs, entries, body, raw_len, made: now, repeated })
+        let Open { first, end, oldest, seqs, entries, .. } = open;
+        Ok(Batch { first, end, seqs, entries, body, raw_len, made: now, repeated, oldest })
     }
 }
 

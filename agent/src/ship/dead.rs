@@ -8,6 +8,7 @@
 use crate::disk::{self, SharedDisk};
 use crate::journal::JournalKey;
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -161,13 +162,35 @@ impl DeadLetters {
     /// # Errors
     /// When one cannot be looked at.
     pub fn bytes(&self) -> Result<u64, DeadError> {
-        let mut bytes = 0;
+        Ok(self.tally()?.values().map(|(_, bytes)| bytes).sum())
+    }
+
+    /// How many letters of each sink there are, and their bytes. One that is removed
+    /// meanwhile is none.
+    ///
+    /// # Errors
+    /// When one cannot be looked at.
+    pub fn tally(&self) -> Result<BTreeMap<String, (u64, u64)>, DeadError> {
+        let mut tally = BTreeMap::<_, (u64, u64)>::new();
         for name in self.names()? {
             let path = self.path(&name);
-            let len = self.disk.open_read(&path).and_then(|f| f.len());
-            bytes += len.map_err(DeadError::io("open", &path))?;
+            let len = match self.disk.open_read(&path).and_then(|f| f.len()) {
+                Err(e) if e.kind() == io::ErrorKind::NotFound => continue,
+                len => len.map_err(DeadError::io("open", &path))?,
+            };
+            // Names of sinks may hold dots; what comes behind has none.
+            let sink = name.rsplitn(3, '.').nth(2).unwrap_or_default();
+            let (count, bytes) = tally.entry(sink.to_owned()).or_default();
+            *count += 1;
+            *bytes += len;
         }
-        Ok(bytes)
+        Ok(tally)
+    }
+
+    /// The bound on the bytes of all letters.
+    #[must_use]
+    pub fn max_bytes(&self) -> u64 {
+        self.max_bytes
     }
 
     fn path(&self, name: &str) -> PathBuf {
@@ -214,6 +237,15 @@ mod tests {
         let box_ = dead(&disk, key);
         let names = box_.names().unwrap();
         assert_eq!(names.len(), 2);
+        let mut dotted = letter(4);
+        dotted.sink = "splunk.eu-1".into();
+        let wide = DeadLetters { max_bytes: 1 << 20, ..box_.clone() };
+        wide.keep(&dotted).unwrap();
+        let tally = wide.tally().unwrap();
+        let count = |sink: &str| tally[sink].0;
+        assert_eq!((tally.len(), count("splunk"), count("splunk.eu-1")), (2, 2, 1));
+        assert_eq!(tally.values().map(|t| t.1).sum::<u64>(), wide.bytes().unwrap());
+        wide.remove(&wide.names().unwrap()[2]).unwrap();
         assert_eq!(box_.read(&names[0]).unwrap(), letter(3));
         let raw = crate::disk::Disk::read(&disk, &box_.path(&names[1])).unwrap();
         assert!(!raw.windows(4).any(|w| w == b"xxxx"));

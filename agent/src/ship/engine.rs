@@ -20,7 +20,7 @@ use super::expiry;
 use super::ledger::{Ledger, Slot, Stand};
 use super::on_full::{Giving, OnFull};
 use super::rate::{self, Rate};
-use super::window::{Breaker, Window};
+use super::window::Window;
 use super::wire::Wire;
 use crate::fault;
 use crate::journal::{Handle, JournalError, Seq};
@@ -239,6 +239,7 @@ impl Engine {
             let notice = engine.gap_notice(let_go, crate::run::now_ms());
             engine.ledger.push(notice);
         }
+        engine.publish();
         engine
     }
 
@@ -246,6 +247,12 @@ impl Engine {
     #[must_use]
     pub fn name(&self) -> &str {
         &self.options.name
+    }
+
+    /// Its type, as the configuration calls it.
+    #[must_use]
+    pub fn kind(&self) -> &'static str {
+        self.wire.kind()
     }
 
     /// Its counters, shared.
@@ -268,7 +275,9 @@ impl Engine {
             if told == Stop::Now {
                 break;
             }
-            match self.turn(&stop, clock).await {
+            let turned = self.turn(&stop, clock).await;
+            self.publish();
+            match turned {
                 Ok(true) => continue,
                 Ok(false) if told == Stop::WhenDone && self.is_done() => break,
                 Ok(false) => {}
@@ -502,12 +511,12 @@ impl Engine {
                 self.ledger.set(id, Stand::Done);
             }
             Answer::Refused(refusal) => {
-                self.counters.failures.fetch_add(1, Relaxed);
+                self.counters.failed(&refusal.reason);
                 self.ledger.set(id, Stand::Queued);
                 self.refused.get_or_insert((id, refusal, false));
             }
             Answer::TooLarge(refusal) => {
-                self.counters.failures.fetch_add(1, Relaxed);
+                self.counters.failed(&refusal.reason);
                 self.ledger.set(id, Stand::Queued);
                 self.refused.get_or_insert((id, refusal, true));
             }
@@ -540,7 +549,7 @@ impl Engine {
     /// It passes: a pause, then the same again.
     fn trouble(&mut self, reason: &str, after: Option<Duration>, trouble: Trouble) {
         self.troubled = Some(Instant::now());
-        self.counters.failures.fetch_add(1, Relaxed);
+        self.counters.failed(reason);
         match trouble {
             Trouble::Again => {
                 // What was accepted in the old channel can be asked for no more.
@@ -554,13 +563,14 @@ impl Engine {
         let sink = self.options.name.as_str();
         tracing::warn!(sink, "{reason}; trying again in {:.1} s", pause.as_secs_f32());
         self.pause = Some(Instant::now() + pause);
+        self.publish();
         State::Retrying(reason.to_owned()).set(&self.state);
     }
 
     /// Somebody has to act: everything is kept, and tried again slowly.
     fn halt(&mut self, reason: &str) {
         self.troubled = Some(Instant::now());
-        self.counters.failures.fetch_add(1, Relaxed);
+        self.counters.failed(reason);
         self.counters.halts.fetch_add(1, Relaxed);
         self.window.away();
         let pause = self.backoff.failed(Some(self.options.times.halt));
@@ -571,6 +581,7 @@ impl Engine {
             pause.as_secs_f32()
         );
         self.pause = Some(Instant::now() + pause);
+        self.publish();
         State::Halted(reason.to_owned()).set(&self.state);
         if let Err(e) = self.wire.reload() {
             tracing::warn!(sink, "failed to {e}");
@@ -745,9 +756,10 @@ impl Engine {
             }
             let batch = Arc::clone(&slot.batch);
             let how = How { now, repeated: true };
-            let again = self
+            let mut again = self
                 .with_batcher(move |b| b.again((batch.first, batch.end), &batch.seqs, how))
                 .await??;
+            again.oldest = slot.batch.oldest;
             let again = self.ledger.slot(again, Stand::Queued);
             self.ledger.replace(slot.id, vec![again]);
             tracing::warn!(
@@ -877,6 +889,7 @@ impl Engine {
                     (stop, batch, if dead { Stand::Done } else { Stand::Queued })
                 }
             };
+            batch.oldest = slot.batch.oldest;
             batch.first = first;
             batch.end = seqs.get(end).copied().unwrap_or(slot.batch.end);
             first = batch.end;
@@ -1021,10 +1034,23 @@ impl Engine {
         }
     }
 
-    /// The window's state, for metrics.
-    #[must_use]
-    pub fn breaker(&self) -> Breaker {
-        self.window.breaker()
+    /// Says how it stands to whoever asks meanwhile (status, metrics).
+    fn publish(&self) {
+        let c = &self.counters;
+        let count = |n: usize| u64::try_from(n).unwrap_or(u64::MAX);
+        // What was given up does not wait.
+        c.next.store(self.let_go.0, Relaxed);
+        c.window.store(count(self.window.limit()), Relaxed);
+        c.in_flight.store(count(self.flying.len()), Relaxed);
+        c.set_breaker(self.window.breaker());
+        c.certificate_end.store(self.wire.certificate_end().unwrap_or(0), Relaxed);
+        let open = || self.batcher.as_ref().and_then(Batcher::oldest);
+        match self.ledger.oldest().or_else(open) {
+            Some(oldest) => c.oldest.store(oldest, Relaxed),
+            // What waits to be cut anew is as old as it was.
+            None if self.let_go < self.journal.end() => {}
+            None => c.oldest.store(0, Relaxed),
+        }
     }
 
     /// Lets the batcher work on a thread where it may block.

@@ -4,13 +4,19 @@
 /// How many days before its end a certificate is warned of.
 pub const WARN_DAYS: i64 = 30;
 
+/// When the certificate (DER) ends, Unix seconds. `None` when it cannot be read.
+#[must_use]
+pub fn ends(certificate: &[u8]) -> Option<i64> {
+    let (_, parsed) = x509_parser::parse_x509_certificate(certificate).ok()?;
+    Some(parsed.validity().not_after.timestamp())
+}
+
 /// Days until the certificate (DER) ends, at Unix ms `now`; negative when it has
 /// ended. `None` when it cannot be read.
 #[must_use]
 pub fn days_left(certificate: &[u8], now: u64) -> Option<i64> {
-    let (_, parsed) = x509_parser::parse_x509_certificate(certificate).ok()?;
     let now = i64::try_from(now / 1000).ok()?;
-    Some((parsed.validity().not_after.timestamp() - now).div_euclid(86_400))
+    Some((ends(certificate)? - now).div_euclid(86_400))
 }
 
 #[cfg(test)]

@@ -164,6 +164,13 @@ impl Ledger {
         self.slots.iter().map(|s| s.batch.body.len()).sum()
     }
 
+    /// When the oldest record of all batches became durable, Unix ms.
+    #[must_use]
+    pub fn oldest(&self) -> Option<u64> {
+        let batches = self.slots.iter().map(|s| &s.batch).filter(|batch| !batch.is_notice());
+        batches.map(|batch| batch.oldest).min()
+    }
+
     /// How many batches are here.
     #[must_use]
     pub fn len(&self) -> usize {
@@ -211,6 +218,7 @@ mod tests {
             raw_len: 1,
             made: 0,
             repeated: false,
+            oldest: 0,
         }
     }
 

@@ -4,10 +4,13 @@
 //! a window of successes while latency holds, halves when the destination says
 //! that it has too much, and falls to one, the probe, when it is away.
 
+use serde::{Deserialize, Serialize};
 use std::time::Duration;
 
 /// What metrics call the window's state.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[repr(u8)]
 pub enum Breaker {
     /// Requests flow.
     Closed,
@@ -15,6 +18,21 @@ pub enum Breaker {
     Probing,
     /// The destination is away; nothing is sent before the backoff ends.
     Open,
+}
+
+impl Breaker {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::Closed, Self::Probing, Self::Open];
+
+    /// The name, as it stands in metrics.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Closed => "closed",
+            Self::Probing => "probing",
+            Self::Open => "open",
+        }
+    }
 }
 
 /// The window of one destination.

@@ -2,12 +2,13 @@
 //! acknowledgements, read the credentials again.
 
 use super::answer::Answer;
+use super::expiry;
 use super::http::{Http, HttpError, HttpOptions, Reply, Request};
 use crate::sink::datadog::{self, Datadog};
 use crate::sink::event::{Log, Notice};
 use crate::sink::splunk::{self, Splunk};
 use bytes::Bytes;
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use zeroize::Zeroizing;
 
 /// Reads the token or key from where it is.
@@ -21,6 +22,24 @@ pub enum Dialect {
     Datadog(Datadog, datadog::Metadata),
 }
 
+impl Dialect {
+    /// The type of sink, as the configuration calls it.
+    #[must_use]
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Splunk(..) => "splunk_hec",
+            Self::Datadog(..) => "datadog",
+        }
+    }
+}
+
+/// A certificate that a server showed.
+struct Shown {
+    der: Vec<u8>,
+    /// Unix seconds, if it could be read.
+    ends: Option<i64>,
+}
+
 /// A destination that is reached over HTTP.
 pub struct Wire {
     dialect: Dialect,
@@ -28,8 +47,8 @@ pub struct Wire {
     options: HttpOptions,
     http: OnceLock<Http>,
     secret: ReadSecret,
-    /// The newest certificate that the server showed (DER).
-    certificate: std::sync::Mutex<Option<Vec<u8>>>,
+    /// The newest certificate that the server showed (DER), and when it ends.
+    certificate: Mutex<Option<Shown>>,
 }
 
 impl std::fmt::Debug for Wire {
@@ -42,14 +61,13 @@ impl Wire {
     /// Nothing is opened before the first request.
     #[must_use]
     pub fn new(dialect: Dialect, log: Log, options: HttpOptions, secret: ReadSecret) -> Self {
-        Self {
-            dialect,
-            log,
-            options,
-            http: OnceLock::new(),
-            secret,
-            certificate: std::sync::Mutex::default(),
-        }
+        Self { dialect, log, options, http: OnceLock::new(), secret, certificate: Mutex::default() }
+    }
+
+    /// The type of sink, as the configuration calls it.
+    #[must_use]
+    pub fn kind(&self) -> &'static str {
+        self.dialect.name()
     }
 
     /// Sends a body that holds events. `compressed`: it is gzip.
@@ -132,7 +150,17 @@ impl Wire {
     /// The server's newest certificate (DER), if it has shown one.
     #[must_use]
     pub fn certificate(&self) -> Option<Vec<u8>> {
-        self.certificate.lock().unwrap_or_else(std::sync::PoisonError::into_inner).clone()
+        self.shown().as_ref().map(|shown| shown.der.clone())
+    }
+
+    /// When that certificate ends, Unix seconds.
+    #[must_use]
+    pub fn certificate_end(&self) -> Option<i64> {
+        self.shown().as_ref().and_then(|shown| shown.ends)
+    }
+
+    fn shown(&self) -> MutexGuard<'_, Option<Shown>> {
+        self.certificate.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     async fn send(&self, request: Request) -> Result<Reply, HttpError> {
@@ -144,10 +172,11 @@ impl Wire {
             }
         };
         let mut reply = http.send(request).await?;
-        if let Some(certificate) = reply.certificate.take() {
-            let mut newest =
-                self.certificate.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-            *newest = Some(certificate);
+        if let Some(der) = reply.certificate.take() {
+            let mut newest = self.shown();
+            if newest.as_ref().is_none_or(|shown| shown.der != der) {
+                *newest = Some(Shown { ends: expiry::ends(&der), der });
+            }
         }
         Ok(reply)
     }

@@ -138,6 +138,8 @@ impl ArchiveSink {
                 other => other?,
             }
         }
+        let counters = Arc::new(Counters::default());
+        counters.next.store(next, Ordering::Relaxed);
         Ok(Self {
             name,
             place,
@@ -149,7 +151,7 @@ impl ArchiveSink {
             next,
             meta,
             backup,
-            counters: Arc::default(),
+            counters,
             state: watch::Sender::new(State::Ok),
             halted: false,
         })
@@ -186,9 +188,11 @@ impl ArchiveSink {
     /// Nothing is lost: call again.
     pub async fn step(&mut self, now_ms: u64) -> Result<bool, ArchiveError> {
         if self.next >= self.outbox.end() {
+            self.counters.oldest.store(0, Ordering::Relaxed);
             return Ok(false);
         }
         let head = self.outbox.head(self.next)?;
+        self.counters.oldest.store(head.time, Ordering::Relaxed);
         let store = self.store().await?;
         let sent = self.upload(&store, &head).await?;
         self.back_up(&store, &head, now_ms).await?;
@@ -196,6 +200,7 @@ impl ArchiveSink {
         let cursor = Cursor { next, place: Some(self.place.to_string()), gave_up: None };
         self.cursors.save(&self.name, &cursor)?;
         self.next += 1;
+        self.counters.next.store(self.next, Ordering::Relaxed);
         self.outbox.uploaded(&self.name, self.next)?;
         self.counters.leaves.fetch_add(1, Ordering::Relaxed);
         self.counters.objects.fetch_add(u64::from(head.object.is_some()), Ordering::Relaxed);
@@ -305,8 +310,8 @@ impl ArchiveSink {
 
     /// Notes and logs a failure. How long to wait, or `None` to give up for good.
     fn failed(&mut self, error: &ArchiveError, backoff: &mut Backoff) -> Option<Duration> {
-        self.counters.failures.fetch_add(1, Ordering::Relaxed);
         let said = error.to_string();
+        self.counters.failed(&said);
         self.halted = matches!(error.class(), Class::Halt | Class::NotFound);
         let (sink, leaf) = (self.name.as_str(), self.next);
         match error.class() {

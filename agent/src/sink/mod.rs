@@ -8,10 +8,14 @@ pub mod splunk;
 
 use crate::ship::answer::{Answer, Trouble};
 use crate::ship::http::{HttpError, Reply};
-use std::sync::atomic::AtomicU64;
+use crate::ship::window::Breaker;
+use std::sync::atomic::Ordering::Relaxed;
+use std::sync::atomic::{AtomicI64, AtomicU8, AtomicU64};
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
 use tokio::sync::watch;
 
-/// What a sink has done, for summary and status.
+/// What a sink has done and how it stands, for summary, status and metrics.
 #[derive(Debug, Default)]
 pub struct Counters {
     /// Archive: objects uploaded.
@@ -36,6 +40,47 @@ pub struct Counters {
     pub failures: AtomicU64,
     /// How often somebody had to act before it could go on.
     pub halts: AtomicU64,
+    /// The next record (Splunk, Datadog) or leaf (archive) to deliver: the cursor.
+    pub next: AtomicU64,
+    /// When the oldest record or leaf that waits became durable, Unix ms; 0: none waits.
+    pub oldest: AtomicU64,
+    /// Splunk and Datadog: requests that may be under way.
+    pub window: AtomicU64,
+    /// Splunk and Datadog: requests that are under way.
+    pub in_flight: AtomicU64,
+    /// Splunk and Datadog: when the destination's certificate ends, Unix seconds; 0:
+    /// it has shown none.
+    pub certificate_end: AtomicI64,
+    breaker: AtomicU8,
+    last_error: Mutex<Option<(Instant, String)>>,
+}
+
+impl Counters {
+    /// Says how the window stands.
+    pub fn set_breaker(&self, breaker: Breaker) {
+        self.breaker.store(breaker as u8, Relaxed);
+    }
+
+    /// How the window stands.
+    #[must_use]
+    pub fn breaker(&self) -> Breaker {
+        let held = self.breaker.load(Relaxed);
+        Breaker::ALL.into_iter().find(|b| *b as u8 == held).unwrap_or(Breaker::Closed)
+    }
+
+    /// Counts a failed attempt, and keeps why it failed.
+    pub fn failed(&self, reason: &str) {
+        self.failures.fetch_add(1, Relaxed);
+        let mut last = self.last_error.lock().unwrap_or_else(PoisonError::into_inner);
+        *last = Some((Instant::now(), reason.to_owned()));
+    }
+
+    /// Why the last failed attempt failed, and how long ago.
+    #[must_use]
+    pub fn last_error(&self) -> Option<(Duration, String)> {
+        let last = self.last_error.lock().unwrap_or_else(PoisonError::into_inner);
+        last.as_ref().map(|(at, reason)| (at.elapsed(), reason.clone()))
+    }
 }
 
 /// How a sink stands.

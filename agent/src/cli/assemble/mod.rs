@@ -153,6 +153,8 @@ pub(super) fn assemble(config: &Config) -> Result<Parts, AssembleError> {
         outbox,
         sinks,
         engines,
+        dead: feeds::dead_letters(config, &disk, &key),
+        admin: config.admin.listen,
     })
 }
 

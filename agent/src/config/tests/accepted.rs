@@ -246,3 +246,25 @@ fn with_an_archive_the_others_give_up_and_alone_they_block() {
         assert_eq!(report.contains("given up under a signed gap"), want == OnFull::Gap, "{report}");
     }
 }
+
+#[test]
+fn the_admin_port_is_on_loopback_another_address_or_off() {
+    let listen = |text: &str| good(&with(text)).admin;
+    assert_eq!(good(MINIMAL).admin.listen, Some("127.0.0.1:8686".parse().unwrap()));
+    for (text, open) in [
+        ("127.0.0.1:0", false),
+        ("[::1]:8686", false),
+        ("[::ffff:127.0.0.1]:1", false),
+        ("0.0.0.0:8686", true),
+        ("[::]:8686", true),
+        ("10.1.2.3:9", true),
+    ] {
+        let admin = listen(&format!("admin: {{listen: '{text}'}}\n"));
+        assert_eq!(admin.listen, Some(text.parse().unwrap()));
+        assert_eq!(admin.is_open(), open, "{text}");
+    }
+    for off in ["admin: {listen: off}\n", "admin: {listen: 'off'}\n"] {
+        assert_eq!(listen(off), Admin { listen: None });
+        assert!(!listen(off).is_open());
+    }
+}

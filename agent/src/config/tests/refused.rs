@@ -56,17 +56,15 @@ c.yaml:18:14: log.level: `verbose` is not known here
 #[test]
 fn what_this_version_does_not_have_is_said_not_ignored() {
     refused(
-            "admin: {listen: '127.0.0.1:8686'}
-retention: {purge_after: 400d}
+            "retention: {purge_after: 400d}
 sources:
   - {type: file, include: [/a], since: 2026-01-01}
 sinks:
   - {name: archive, type: archive, url: 's3://bucket/'}
 ",
             "
-c.yaml:1:1: admin: the admin port is not available yet in this version
-c.yaml:2:1: retention: purging is not available yet in this version; retention days from a governance document are carried as tags on every object, and are the days of a sink's object_lock
-c.yaml:4:33: sources[0].since: starting at a time is not available yet; use start_at
+c.yaml:1:1: retention: purging is not available yet in this version; retention days from a governance document are carried as tags on every object, and are the days of a sink's object_lock
+c.yaml:3:33: sources[0].since: starting at a time is not available yet; use start_at
 ",
         );
 }
@@ -80,7 +78,7 @@ fn yaml_that_is_none_or_strange() {
     refused("", "c.yaml:1:1: there is nothing in it");
     refused(
         "- a\n",
-        "c.yaml:1:1: a list cannot stand here\n    write keys and values (`governance`, `journal`, `limits`, `log`, `origin`, `redact`, `residency`, `seal`, `sinks` or `sources`)",
+        "c.yaml:1:1: a list cannot stand here\n    write keys and values (`admin`, `governance`, `journal`, `limits`, `log`, `origin`, `redact`, `residency`, `seal`, `sinks` or `sources`)",
     );
     refused(
         &with("log: {level: info}\nlog: {level: warn}\n"),
@@ -402,4 +400,17 @@ c.yaml:2:34: residency.sites[0]: `eu-*` is no whole name
         &with("residency: {region: [eu-central-1]}\n"),
         "c.yaml:2:13: residency.region: unknown key\n    did you mean `regions`?",
     );
+}
+
+#[test]
+fn an_admin_port_that_is_none() {
+    for bad in ["localhost:8686", "8686x", "127.0.0.1", ":8686", "/run/sealtail.sock"] {
+        refused(
+            &with(&format!("admin: {{listen: '{bad}'}}\n")),
+            &format!(
+                "c.yaml:2:17: admin.listen: `{bad}` is no IP address with a port\n    write \
+                 127.0.0.1:8686, [::1]:8686, or off"
+            ),
+        );
+    }
 }

@@ -148,3 +148,24 @@ sinks:
     assert_eq!(s3.regions.as_deref(), Some(&["eu-central-1".to_owned()][..]));
     assert_eq!(good(&report).config_hash(), c.config_hash());
 }
+
+#[test]
+fn who_can_ask_the_admin_port_is_said_in_words() {
+    let said = |listen: &str| {
+        let config = good(&with(&format!("admin: {{listen: '{listen}'}}\n")));
+        let report = render_check(&config, &env);
+        assert_eq!(good(&report).admin, config.admin);
+        report
+    };
+    let report = said("127.0.0.1:8686");
+    assert!(report.contains("http://127.0.0.1:8686 answers /metrics"), "{report}");
+    assert!(report.contains("on this machine (in this pod) can ask"), "{report}");
+    assert!(!report.contains("OPEN TO THE NETWORK"), "{report}");
+    let report = said("0.0.0.0:8686");
+    assert!(
+        report.contains("OPEN TO THE NETWORK") && report.contains("no authentication"),
+        "{report}"
+    );
+    let report = said("off");
+    assert!(report.contains("There is none: no metrics"), "{report}");
+}
