@@ -31,7 +31,7 @@ impl fmt::Display for Effective {
 }
 
 /// The order in which people expect the keys; others follow by the alphabet.
-const ORDER: [&str; 63] = [
+const ORDER: [&str; 64] = [
     "origin",
     "sources",
     "redact",
