@@ -10,8 +10,6 @@ use aws_config::sts::AssumeRoleProvider;
 use aws_config::timeout::TimeoutConfig;
 use aws_config::{BehaviorVersion, Region, SdkConfig};
 use aws_sdk_s3::config::SharedHttpClient;
-use aws_smithy_http_client::tls::Provider;
-use aws_smithy_http_client::tls::rustls_provider::CryptoMode;
 use std::time::Duration;
 
 /// Where requests go when nobody names a region of a custom endpoint.
@@ -28,14 +26,6 @@ pub(crate) struct Access<'a> {
     /// The profile; otherwise as the environment says.
     pub(crate) profile: Option<&'a str>,
     pub(crate) credentials: &'a CredentialSource,
-}
-
-/// The pool of connections: rustls, with the certificates of the system
-/// (`SSL_CERT_FILE` and `SSL_CERT_DIR` are obeyed).
-pub(crate) fn http() -> SharedHttpClient {
-    aws_smithy_http_client::Builder::new()
-        .tls_provider(Provider::Rustls(CryptoMode::AwsLc))
-        .build_https()
 }
 
 /// What the usual AWS environment says, less what the options say.

@@ -5,10 +5,12 @@
 
 mod chain;
 mod options;
+mod transport;
 pub(crate) mod trouble;
 
 pub(crate) use chain::{
-    ANY_REGION, Access, CONNECT_TIMEOUT, assumed, endpoint_of_environment, environment, http,
+    ANY_REGION, Access, CONNECT_TIMEOUT, assumed, endpoint_of_environment, environment,
 };
 pub use options::{AssumeRole, CredentialSource, Endpoint, EndpointError, FixedCredentials};
 pub(crate) use options::{is_amazon, is_exposed};
+pub use transport::Transport;

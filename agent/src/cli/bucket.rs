@@ -2,6 +2,7 @@
 
 use super::assemble::AssembleError;
 use super::aws;
+use crate::aws::Transport;
 use crate::config;
 use crate::store::s3::{
     Checksums, Encryption, LockMode, ObjectLock, Retention, S3Options, WriteOptions,
@@ -22,6 +23,7 @@ pub(super) fn options(s3: &config::S3) -> Result<S3Options, AssembleError> {
     options.assume_role = s3.assume_role.as_ref().map(aws::assume_role).transpose()?;
     options.expected_owner.clone_from(&s3.expected_owner);
     options.regions.clone_from(&s3.regions);
+    options.transport = Transport { ca: s3.ca.clone(), proxy: s3.proxy.clone() };
     options.write = write_options(s3);
     Ok(options)
 }
@@ -74,6 +76,8 @@ sinks:
     path_style: true
     checksums: when_required
     profile: audit
+    tls: {ca: /etc/ssl/bank.pem}
+    proxy: http://proxy.example:3128
     assume_role: {role_arn: 'arn:aws:iam::123456789012:role/w', external_id: abc, endpoint: 'https://sts.example'}
     expected_owner: \"123456789012\"
     server_side_encryption: {type: kms, key_id: alias/a, bucket_key: false}
@@ -87,6 +91,9 @@ sinks:
         assert_eq!((got.path_style, got.checksums), (Some(true), Checksums::WhenRequired));
         assert!(matches!(got.credentials, CredentialSource::Chain));
         assert_eq!(got.profile.as_deref(), Some("audit"));
+        let (ca, proxy) =
+            (Some("/etc/ssl/bank.pem".into()), Some("http://proxy.example:3128".into()));
+        assert_eq!(got.transport, Transport { ca, proxy });
         let role = got.assume_role.unwrap();
         assert_eq!(role.role_arn, "arn:aws:iam::123456789012:role/w");
         assert_eq!((role.external_id.as_deref(), &*role.session_name), (Some("abc"), "sealtail"));

@@ -158,10 +158,10 @@ pub(super) enum RawLevel {
 #[schemars(inline)]
 pub(super) struct RawTls {
     /// Certificate authorities to believe (PEM), instead of the system's.
-    ca: Option<String>,
-    /// Our certificate (PEM); read again when the file changes.
+    pub(super) ca: Option<String>,
+    /// Our certificate (PEM); read again when the file changes. Splunk and Datadog.
     certificate: Option<String>,
-    /// Its private key (PEM).
+    /// Its private key (PEM). Splunk and Datadog.
     key: Option<String>,
 }
 
@@ -408,13 +408,8 @@ impl RawFeed {
             let raw = self.connect_timeout.take();
             http.connect_timeout = check.duration(&at("connect_timeout"), raw, bounds)?;
         }
-        if let Some(proxy) = self.proxy.take() {
-            let known = proxy.starts_with("http://") || proxy.starts_with("https://");
-            if !known || reqwest::Url::parse(&proxy).is_err() {
-                check.refuse(&at("proxy"), "is no URL of a proxy", "http://proxy.example:3128");
-                return None;
-            }
-            http.proxy = Some(proxy);
+        if let Some(text) = self.proxy.take() {
+            http.proxy = Some(proxy(text, &at("proxy"), check)?);
         }
         if let Some(tls) = self.tls.take() {
             let mut file = |text: Option<String>, key: &str| match text {
@@ -436,6 +431,16 @@ impl RawFeed {
         }
         Some(http)
     }
+}
+
+/// The URL of a proxy.
+pub(super) fn proxy(text: String, path: &str, check: &mut Check<'_>) -> Option<String> {
+    let known = text.starts_with("http://") || text.starts_with("https://");
+    if !known || reqwest::Url::parse(&text).is_err() {
+        check.refuse(path, "is no URL of a proxy", "http://proxy.example:3128");
+        return None;
+    }
+    Some(text)
 }
 
 fn required(

@@ -2,6 +2,7 @@
 
 use super::aws::{self, AssumeRole, Credentials, RawAssumeRole, RawCredentials};
 use super::convert::{Check, whole};
+use super::feeds;
 use super::feeds::{
     Feed, FeedTo, RawAcknowledgements, RawBatch as RawFeedBatch, RawCompression, RawFeed, RawLevel,
     RawOnFull, RawRate, RawTls,
@@ -105,6 +106,10 @@ pub struct S3 {
     /// The regions that the bucket may be in (`residency.regions`); the region
     /// that is written here is one of them.
     pub regions: Option<Vec<String>>,
+    /// Only these certificate authorities are believed (PEM).
+    pub ca: Option<PathBuf>,
+    /// A proxy; otherwise as the environment says.
+    pub proxy: Option<String>,
 }
 
 /// When the S3 client adds checksums of its own.
@@ -202,9 +207,9 @@ pub(super) struct RawSink {
     ddsource: Option<String>,
     /// Tags of every entry, `name:value`. Datadog only.
     ddtags: Option<Vec<Option<String>>>,
-    /// Trust and identity in TLS. Splunk and Datadog.
+    /// Trust and identity in TLS; S3 takes `ca` alone.
     tls: Option<RawTls>,
-    /// A proxy, `http://host:port`; otherwise as the environment says. Splunk and Datadog.
+    /// A proxy, `http://host:port`; otherwise as the environment says.
     proxy: Option<String>,
     /// How long a whole request may take. Splunk and Datadog.
     timeout: Option<RawDuration>,
@@ -234,9 +239,7 @@ pub(super) struct RawSink {
 const SPLUNK_ONLY: [&str; 7] =
     ["token", "index", "source", "sourcetype", "host", "acknowledgements", "ack_timeout"];
 const DATADOG_ONLY: [&str; 6] = ["site", "api_key", "service", "hostname", "ddsource", "ddtags"];
-const FEED_ONLY: [&str; 11] = [
-    "tls",
-    "proxy",
+const FEED_ONLY: [&str; 9] = [
     "timeout",
     "connect_timeout",
     "batch",
@@ -413,7 +416,8 @@ impl RawSink {
         let url = self.url.as_deref().and_then(|u| archive_url(u, &at("url"), check));
         let archive = match url? {
             ArchiveUrl::Directory(folder) => {
-                for key in S3_ONLY.iter().filter(|k| check.given(&at(k))).collect::<Vec<_>>() {
+                let keys = S3_ONLY.iter().chain(&["tls", "proxy"]);
+                for key in keys.filter(|k| check.given(&at(k))).collect::<Vec<_>>() {
                     let what = "has no meaning for a file:// archive";
                     check.refuse(&at(key), what, "delete it, or write an s3:// url");
                 }
@@ -509,7 +513,15 @@ impl RawSink {
             let path = at("server_side_encryption.key_id");
             check.refuse(&path, outside.to_string(), "a key in one of those, or change residency");
         }
+        for key in ["certificate", "key"].map(|key| at(&format!("tls.{key}"))) {
+            if check.given(&key) {
+                let what = "has no meaning for S3, which knows its clients by their signatures";
+                check.refuse(&key, what, "delete it; only tls.ca is taken");
+            }
+        }
         // All of them are judged before any is missed.
+        let ca = self.tls.and_then(|tls| tls.ca).map(|ca| check.absolute(&at("tls.ca"), &ca));
+        let proxy = self.proxy.map(|text| feeds::proxy(text, &at("proxy"), check));
         let credentials = self.credentials.map(|raw| raw.convert(&at("credentials"), check));
         let assume_role =
             self.assume_role.map(|raw| raw.convert(&at("assume_role"), insecure, check));
@@ -534,6 +546,8 @@ impl RawSink {
             tags,
             object_lock: whole(object_lock, &at("object_lock"), check)?,
             regions: regions.and_then(|r| r.regions.clone()),
+            ca: whole(ca, &at("tls"), check)?,
+            proxy: whole(proxy, &at("proxy"), check)?,
         })
     }
 }

@@ -7,7 +7,6 @@ use aws_config::Region;
 use aws_config::retry::RetryConfig;
 use aws_config::timeout::TimeoutConfig;
 use aws_sdk_kms::Client;
-use aws_sdk_kms::config::SharedHttpClient;
 use aws_sdk_kms::config::http::HttpResponse;
 use aws_sdk_kms::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_kms::primitives::Blob;
@@ -62,7 +61,6 @@ impl KmsOptions {
 /// A key of KMS.
 pub struct KmsKey {
     options: KmsOptions,
-    http: SharedHttpClient,
     client: Mutex<Option<Client>>,
 }
 
@@ -77,7 +75,7 @@ impl KmsKey {
     /// Nothing is sent, and no credentials are looked for yet.
     #[must_use]
     pub fn new(options: KmsOptions) -> Self {
-        Self { options, http: aws::http(), client: Mutex::new(None) }
+        Self { options, client: Mutex::new(None) }
     }
 
     /// Its name.
@@ -171,7 +169,8 @@ impl KmsKey {
             profile: options.profile.as_deref(),
             credentials: &options.credentials,
         };
-        let shared = aws::environment(&access, &self.http).await;
+        let http = aws::Transport::default().client().map_err(Fault::Lasting)?;
+        let shared = aws::environment(&access, &http).await;
         let endpoint = match &options.endpoint {
             Some(endpoint) => Some(endpoint.as_str().to_owned()),
             None => aws::endpoint_of_environment(&shared, "KMS"),

@@ -90,7 +90,8 @@ impl S3Store {
             "" => format!("s3://{}/", options.bucket),
             prefix => format!("s3://{}/{prefix}/", options.bucket),
         };
-        let http = crate::aws::http();
+        let http = options.transport.client();
+        let http = http.map_err(|why| StoreError::refused(Doing::Open, &place, why))?;
         let client = client::connect(&options, &http)
             .await
             .map_err(|why| StoreError::refused(Doing::Open, &place, why))?;

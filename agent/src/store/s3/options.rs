@@ -1,7 +1,7 @@
 //! How a bucket is reached.
 
 use super::write::WriteOptions;
-use crate::aws::{Access, AssumeRole, CredentialSource, Endpoint};
+use crate::aws::{Access, AssumeRole, CredentialSource, Endpoint, Transport};
 use aws_config::Region;
 
 /// Everything that is needed to talk to a bucket.
@@ -34,6 +34,8 @@ pub struct S3Options {
     pub expected_owner: Option<String>,
     /// The regions that the bucket may be in (data residency). `None`: any.
     pub regions: Option<Vec<String>>,
+    /// Trust and way.
+    pub transport: Transport,
     /// What is asked of the bucket for each object that is written.
     pub write: WriteOptions,
 }
@@ -54,6 +56,7 @@ impl S3Options {
             assume_role: None,
             expected_owner: None,
             regions: None,
+            transport: Transport::default(),
             write: WriteOptions::default(),
         }
     }
