@@ -30,5 +30,7 @@ mod on_full;
 mod outage;
 #[path = "e2e/sandbox.rs"]
 mod sandbox;
+#[path = "e2e/sealed.rs"]
+mod sealed;
 #[path = "e2e/worm.rs"]
 mod worm;

@@ -58,7 +58,7 @@ fn counts(observer: &Observer) -> BTreeMap<u64, u64> {
 }
 
 /// The archive has each record once, and the other side has each of them.
-fn agrees(sandbox: &Sandbox, observer: &Observer) -> u64 {
+pub(crate) fn agrees(sandbox: &Sandbox, observer: &Observer) -> u64 {
     let seq = |r: &String| serde_json::from_str::<Value>(r).unwrap()["seq"].as_u64().unwrap();
     let archive: Vec<u64> = sandbox.open().iter().map(seq).collect();
     assert_eq!(archive, (0..archive.len() as u64).collect::<Vec<_>>());

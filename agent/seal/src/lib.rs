@@ -7,6 +7,7 @@
 //! - [`merkle`]: RFC 6962 trees
 //! - [`note`]: C2SP signed notes and checkpoints
 //! - [`proof`]: C2SP tlog-proofs
+//! - [`field`]: single values, sealed for systems that are no archive
 //! - [`leaf`], [`record`], [`layout`], [`keys`]: what is ours: the leaves' text,
 //!   the blinded record hash, the object keys, the key files
 //!
@@ -17,6 +18,7 @@
 #![cfg_attr(not(test), deny(clippy::indexing_slicing))]
 
 pub mod entropy;
+pub mod field;
 pub mod keys;
 pub mod layout;
 pub mod leaf;

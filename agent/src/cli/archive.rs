@@ -6,7 +6,7 @@ use crate::config;
 use crate::disk::{RealDisk, SharedDisk};
 use crate::kms::{KeyArn, KmsKey, KmsOptions};
 use crate::read::open::{self as opening, Filter};
-use crate::read::{Archive, Identities, verify as verifying};
+use crate::read::{Archive, Identities, fields, verify as verifying};
 use crate::store::s3::S3Options;
 use crate::store::url::Location;
 use crate::store::{DirStore, Place, S3Store, Store};
@@ -74,6 +74,11 @@ pub(super) struct OpenArguments {
     /// Give a source line's event once, though several incarnations hold it.
     #[arg(long)]
     dedupe: bool,
+    /// Read an export of Splunk or Datadog (NDJSON) on standard input, and write it with its
+    /// sealed fields opened. What does not open stays as it is, is named on stderr, and the
+    /// exit code is 1.
+    #[arg(long, conflicts_with_all = ["from_seq", "to_seq", "since", "until", "event", "dedupe"])]
+    fields: bool,
 }
 
 pub(super) fn verify(arguments: &VerifyArguments) -> Outcome {
@@ -107,6 +112,9 @@ pub(super) fn open(arguments: OpenArguments) -> Outcome {
         complain(
             "warning: without --key nobody vouches for these records: anyone can seal to a public key",
         );
+    }
+    if arguments.fields {
+        return open_fields(&arguments, keys);
     }
     let time = |text: Option<String>| {
         let utc = |t: String| {
@@ -149,6 +157,31 @@ pub(super) fn open(arguments: OpenArguments) -> Outcome {
             }
             tell(&format!("{} records{repeated}", opened.records));
             Ok(ExitCode::SUCCESS)
+        }
+    }
+}
+
+fn open_fields(arguments: &OpenArguments, keys: Vec<VerifyingKey>) -> Outcome {
+    let request = fields::Request { identities: identities(&arguments.identity)?, keys };
+    let mut tell_sealed = |sealed: &fields::Sealed| {
+        complain(&format!("line {}, {}: {}", sealed.line, sealed.pointer, sealed.reason));
+    };
+    let result = runtime()?.block_on(async {
+        let archive =
+            Archive::open(read_store(&arguments.archive).await?).await.map_err(Failure::failed)?;
+        let mut input = std::io::stdin().lock();
+        let mut out = BufWriter::with_capacity(1 << 16, std::io::stdout().lock());
+        Ok(fields::open(&archive, request, &mut input, &mut out, &mut tell_sealed).await)
+    })?;
+    match result {
+        Err(e) if fields::is_broken_pipe(&e) => Ok(ExitCode::SUCCESS),
+        Err(e) => Err(Failure::Failed(format!("failed to {e}"))),
+        Ok(done) => {
+            tell(&format!(
+                "{} fields opened in {} lines, {} stay sealed",
+                done.fields, done.lines, done.failed
+            ));
+            Ok(if done.failed == 0 { ExitCode::SUCCESS } else { ExitCode::from(1) })
         }
     }
 }

@@ -166,7 +166,8 @@ async fn kms_row(config: &Config, kms: &Kms, first: bool) -> Result<Row, Failure
 
 async fn feed_row(feed: &Feed) -> Result<Row, Failure> {
     let log = event::Log { origin: "check".to_owned(), incarnation: "check".to_owned() };
-    let (wire, _) = assemble::feeds::destination(feed, &log, &Arc::default()).map_err(failure)?;
+    let (wire, _) =
+        assemble::feeds::destination(feed, &log, &Arc::default(), None).map_err(failure)?;
     let probe = wire.probe().await;
     let (authorised, limits) = match &feed.to {
         FeedTo::Splunk { .. } => (splunk_token(&wire).await, "1 MB a body"),

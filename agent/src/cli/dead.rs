@@ -164,9 +164,16 @@ async fn send(config: &Config, letter: &Letter) -> Result<Answer, Failure> {
     let feed = feed.ok_or_else(|| {
         Failure::Usage(format!("sink {} of this letter is not in the configuration", letter.sink))
     })?;
+    if feed.is_sealing() {
+        return Err(Failure::Failed(format!(
+            "failed to replay to sink {}: it seals fields (seal_fields), and only the running agent has a \
+             key for that whose copy goes to the archive. The letter is kept; the archive has the record too",
+            letter.sink
+        )));
+    }
     let log = event::Log { origin: letter.origin.clone(), incarnation: letter.incarnation.clone() };
     let (wire, mut encoder) =
-        assemble::feeds::destination(feed, &log, &Arc::default()).map_err(failure)?;
+        assemble::feeds::destination(feed, &log, &Arc::default(), None).map_err(failure)?;
     let text = serde_json::to_vec(&letter.record).map_err(Failure::failed)?;
     let record = Record {
         seq: Seq(letter.seq),
@@ -175,8 +182,8 @@ async fn send(config: &Config, letter: &Letter) -> Result<Answer, Failure> {
     };
     let [prefix, _, suffix] = encoder.frame();
     let mut body = prefix.to_vec();
-    let how = How { now: crate::run::now_ms(), repeated: false };
-    encoder.encode(&record, how, &mut body);
+    let how = How { now: crate::run::now_ms(), ..How::default() };
+    encoder.encode(&record, how, &mut body).map_err(Failure::failed)?;
     body.extend_from_slice(suffix);
     let ack = match wire.deliver(Bytes::from(body), false).await {
         Answer::Accepted { ack, .. } => ack,

@@ -16,13 +16,17 @@ use crate::config::{Config, Feed};
 use crate::disk::{self, DiskLock, RealDisk, SharedDisk};
 use crate::journal::{Journal, JournalKey, Options, Seq};
 use crate::read::given_up::{self, Log, Wanted};
-use crate::read::{Archive, Identities};
+use crate::read::{Archive, Identities, field_keys};
+use crate::redact::ValueTokens;
 use crate::sealer::Waivers;
+use crate::sealer::ring::Ring;
 use crate::ship::on_full::OnFull;
 use crate::ship::spool::Spool;
 use crate::sink::cursor::Cursors;
+use crate::sink::sealed::FieldKeys;
 use crate::sink::{State, Stop};
 use clap::Args;
+use sealtail_seal::keys::VerifyingKey;
 use serde::{Deserialize, Serialize};
 use std::io;
 use std::ops::Range;
@@ -110,7 +114,8 @@ pub(super) fn replay(arguments: &Arguments) -> Outcome {
         }
         let rest = given_up::without(&log.ranges, &done.of(&log.incarnation));
         for range in rest {
-            work.send(&runtime, &archive, log, &range, &mut identities)?;
+            let seal = work.field_keys(&runtime, &archive, log, &mut identities, &keys)?;
+            work.send(&runtime, &archive, log, &range, &mut identities, seal)?;
             done.add(&log.incarnation, &range);
             work.note(&done)?;
             work.clear(&log.incarnation, &range)?;
@@ -242,6 +247,33 @@ impl<'a> Work<'a> {
             .map_err(|e| Failure::Failed(format!("failed to remove {}: {e}", path.display())))
     }
 
+    /// What fields are sealed with: no sealer runs, so it is a key that the agent
+    /// archived before, of the same log.
+    fn field_keys(
+        &self,
+        runtime: &Runtime,
+        archive: &Archive,
+        log: &Log,
+        identities: &mut Identities,
+        signers: &[VerifyingKey],
+    ) -> Result<FieldKeys, Failure> {
+        let of = (self.config.origin.as_str(), log.incarnation.as_str());
+        let key = match self.feed.is_sealing() {
+            true => runtime.block_on(field_keys::any(archive, identities, signers, of)),
+            false => Ok(None),
+        };
+        let key = key.map_err(Failure::failed)?;
+        if key.is_none() && self.feed.is_sealing() {
+            return Err(Failure::Failed(format!(
+                "failed to replay to {}: it seals fields (seal_fields), and the archive has no key for that \
+                 of {} which opens. Take seal_fields out for the replay only if the fields may leave in clear",
+                self.feed.name, log.incarnation
+            )));
+        }
+        let token_key = assemble::secret(&self.config.redact.token_key).map_err(super::failure)?;
+        Ok(FieldKeys::new(Ring::closed(key), ValueTokens::new(&token_key)))
+    }
+
     /// Sends one range; returns when the sink has all of it.
     fn send(
         &self,
@@ -250,6 +282,7 @@ impl<'a> Work<'a> {
         log: &Log,
         range: &Range<u64>,
         identities: &mut Identities,
+        field_keys: FieldKeys,
     ) -> Result<(), Failure> {
         let path = self.spool(&log.incarnation, range);
         let options = Options { path: path.clone(), max_bytes: SPOOL, segment_bytes: SEGMENT };
@@ -266,6 +299,7 @@ impl<'a> Work<'a> {
             outbox: None,
             waivers: Waivers::default(),
             repeated: true,
+            field_keys,
         };
         let engine =
             feeds::one(self.config, &self.feed, &self.disk, &from).map_err(super::failure)?;

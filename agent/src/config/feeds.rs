@@ -2,6 +2,7 @@
 
 use super::convert::Check;
 use super::quantity::{RawDuration, RawSize, Size};
+use super::seal_fields;
 use super::secret::{RawSecret, SecretRef};
 use super::sinks::SinkName;
 use super::url;
@@ -78,6 +79,12 @@ pub enum FeedTo {
 }
 
 impl Feed {
+    /// Whether fields leave sealed.
+    #[must_use]
+    pub fn is_sealing(&self) -> bool {
+        !self.wanted.sealed.is_empty()
+    }
+
     /// Where it delivers, as it may be shown; the cursor keeps it.
     #[must_use]
     pub fn place(&self) -> String {
@@ -219,6 +226,7 @@ pub(super) struct RawFeed {
     pub(super) min_level: Option<RawLevel>,
     pub(super) fields: Option<Vec<Option<String>>>,
     pub(super) on_full: Option<RawOnFull>,
+    pub(super) seal_fields: Option<Vec<Option<String>>>,
 }
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -317,7 +325,8 @@ impl RawFeed {
             }),
         };
         let in_flight = within(self.max_in_flight, 1..=64, &at("max_in_flight"), check)?;
-        let wanted = Selection {
+        let seal_fields = self.seal_fields.take();
+        let mut wanted = Selection {
             events: self.events.take().unwrap_or_default().into_iter().flatten().collect(),
             min_level: self.min_level.map(|level| match level {
                 RawLevel::Debug => Level::Debug,
@@ -326,7 +335,9 @@ impl RawFeed {
                 RawLevel::Error => Level::Error,
             }),
             fields: self.fields.take().unwrap_or_default().into_iter().flatten().collect(),
+            sealed: Vec::new(),
         };
+        wanted.sealed = seal_fields::convert(seal_fields, &wanted.fields, path, check)?;
         for (n, event) in wanted.events.iter().enumerate() {
             if !crate::redact::Event::ALL.iter().any(|known| known.name() == event) {
                 let names: Vec<_> = crate::redact::Event::ALL.iter().map(|e| e.name()).collect();
@@ -349,6 +360,7 @@ impl RawFeed {
         let max_in_flight = usize::try_from(in_flight.unwrap_or(4)).unwrap_or(4);
         let to = if is_splunk { self.splunk(path, check) } else { self.datadog(path, check) };
         let (to, secret) = to?;
+        seal_fields::templates(&to, &wanted.sealed, path, check)?;
         let mut http = http?;
         http.connections = max_in_flight;
         Some(Feed {

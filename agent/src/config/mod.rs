@@ -37,6 +37,7 @@ mod residency;
 mod s3;
 mod schema;
 mod seal;
+mod seal_fields;
 mod secret;
 mod sinks;
 mod sources;

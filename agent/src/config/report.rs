@@ -306,6 +306,17 @@ fn feeds(config: &Config) -> Vec<String> {
                 feed.name
             ));
         }
+        if feed.is_sealing() {
+            let fields: Vec<_> = w.sealed.iter().map(ToString::to_string).collect();
+            lines.push(format!(
+                "{}: {} leave sealed (enc1.…), each text with a keyed token beside it (<name>_token), under \
+                 which equal texts can be searched. `sealtail open --fields` opens an export with the \
+                 archive and its identity. The keys, one a start and day, go to the archive; while the \
+                 outbox is full this sink waits.",
+                feed.name,
+                fields.join(", ")
+            ));
+        }
         if feed.max_in_flight > 1 {
             lines.push(format!(
                 "{}: events can arrive in another order than the journal's; each has its number (seq).",

@@ -232,6 +232,10 @@ pub(super) struct RawSink {
     /// When the journal is full and this sink is behind. An archive always blocks; Splunk and
     /// Datadog give up their oldest records where there is an archive, and block otherwise.
     on_full: Option<RawOnFull>,
+    /// Fields that leave sealed, by name or JSON Pointer; `sealtail open --fields` opens them.
+    /// Needs an archive. Splunk and Datadog.
+    #[schemars(extend("examples" = [["text", "/source/path"]]))]
+    seal_fields: Option<Vec<Option<String>>>,
 }
 
 /// The keys that only a Splunk sink has, that only a Datadog sink has, and that
@@ -239,7 +243,7 @@ pub(super) struct RawSink {
 const SPLUNK_ONLY: [&str; 7] =
     ["token", "index", "source", "sourcetype", "host", "acknowledgements", "ack_timeout"];
 const DATADOG_ONLY: [&str; 6] = ["site", "api_key", "service", "hostname", "ddsource", "ddtags"];
-const FEED_ONLY: [&str; 9] = [
+const FEED_ONLY: [&str; 10] = [
     "timeout",
     "connect_timeout",
     "batch",
@@ -249,6 +253,7 @@ const FEED_ONLY: [&str; 9] = [
     "events",
     "min_level",
     "fields",
+    "seal_fields",
 ];
 
 /// All sinks of a configuration.
@@ -324,6 +329,12 @@ pub(super) fn convert(
             Made::Feed(feed) => all.feeds.push(*feed),
         }
     }
+    for feed in all.feeds.iter().filter(|f| all.archives.is_empty() && f.is_sealing()) {
+        let what =
+            "needs an archive: the keys of sealed fields are kept there, or nobody could open them";
+        let hint = "sinks: [{name: archive, type: archive, url: s3://bucket/prefix/}]";
+        check.refuse(&format!("sinks[{}].seal_fields", feed.index), what, hint);
+    }
     Some(all)
 }
 
@@ -378,6 +389,9 @@ impl RawSink {
                 let hint = match (kind, key) {
                     (Type::Archive, "events" | "min_level" | "fields") => {
                         "delete it: an archive has everything, or it would prove nothing"
+                    }
+                    (Type::Archive, "seal_fields") => {
+                        "delete it: in an archive everything is sealed"
                     }
                     _ => "delete it",
                 };
@@ -460,6 +474,7 @@ impl RawSink {
             min_level: self.min_level,
             fields: self.fields,
             on_full: self.on_full,
+            seal_fields: self.seal_fields,
         }
     }
 

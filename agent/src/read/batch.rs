@@ -1,19 +1,22 @@
-//! Opening one sealed batch: decrypt, decompress, check every record against
-//! the leaf.
+//! Opening one sealed object: a batch (decrypt, decompress, check every record
+//! against the leaf) or a field key.
 
 use super::identity::Identities;
 use crate::kms;
+use sealtail_seal::field::FieldKey;
+use sealtail_seal::keys::Secret;
 use sealtail_seal::leaf::{Body, Leaf};
 use sealtail_seal::merkle::Frontier;
 use sealtail_seal::message::{Context, DecryptError};
 use sealtail_seal::record::Blinder;
 use serde::Deserialize;
 use std::io::{self, BufRead as _, BufReader, Read};
+use zeroize::Zeroizing;
 
 /// Longest line that is read: far more than a record can be.
 const MAX_LINE: u64 = 256 * 1024 * 1024;
 
-/// Why a batch does not open, though its bytes are the ones that the leaf names.
+/// Why an object does not open, though its bytes are the ones that the leaf names.
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
     /// The message.
@@ -103,6 +106,44 @@ pub async fn open(
     Ok(())
 }
 
+/// The opened object of a `key` leaf: not believed before a leaf names it.
+pub(super) struct KeyObject {
+    plain: Zeroizing<Vec<u8>>,
+    context: Context,
+}
+
+impl KeyObject {
+    /// # Errors
+    /// When it does not open.
+    pub(super) async fn open(
+        object: &[u8],
+        identities: &mut Identities,
+    ) -> Result<Self, OpenError> {
+        let (plain, context) = identities.open(object).await?;
+        Ok(Self { plain, context })
+    }
+
+    /// The leaf that it says is its own: to be looked up.
+    pub(super) fn leaf(&self) -> Result<u64, OpenError> {
+        let leaf = self.context.value("audit:leaf").and_then(|leaf| leaf.parse().ok());
+        leaf.ok_or(OpenError::Context("audit:leaf"))
+    }
+
+    /// The field key, if it is that of this leaf.
+    pub(super) fn key(&self, leaf: &Leaf, index: u64) -> Result<FieldKey, OpenError> {
+        let Body::Key { kid, object: named } = &leaf.body else {
+            return Err(OpenError::Content("it is no field key"));
+        };
+        check_common(&self.context, leaf, index, &named.key)?;
+        if self.context.value("audit:kid") != Some(kid) {
+            return Err(OpenError::Context("audit:kid"));
+        }
+        let secret = <[u8; 32]>::try_from(self.plain.as_slice()).map(Zeroizing::new);
+        let secret = secret.map_err(|_| OpenError::Content("its length"))?;
+        FieldKey::new(kid, Secret::from(*secret)).ok_or(OpenError::Content("its id"))
+    }
+}
+
 fn check_context<'a>(
     context: &'a Context,
     leaf: &Leaf,
@@ -110,12 +151,23 @@ fn check_context<'a>(
     first: u64,
     key: &str,
 ) -> Result<&'a str, OpenError> {
+    check_common(context, leaf, index, key)?;
+    if context.value("audit:first") != Some(&first.to_string()) {
+        return Err(OpenError::Context("audit:first"));
+    }
+    match context.value("audit:codec") {
+        Some(codec @ ("gzip" | "zstd")) => Ok(codec),
+        _ => Err(OpenError::Context("audit:codec")),
+    }
+}
+
+/// What the context of every object says.
+fn check_common(context: &Context, leaf: &Leaf, index: u64, key: &str) -> Result<(), OpenError> {
     let expected = [
         ("audit:v", "1"),
         ("audit:origin", &leaf.origin),
         ("audit:incarnation", &leaf.incarnation),
         ("audit:leaf", &index.to_string()),
-        ("audit:first", &first.to_string()),
         ("audit:key", key),
     ];
     for (name, value) in expected {
@@ -123,10 +175,7 @@ fn check_context<'a>(
             return Err(OpenError::Context(name));
         }
     }
-    match context.value("audit:codec") {
-        Some(codec @ ("gzip" | "zstd")) => Ok(codec),
-        _ => Err(OpenError::Context("audit:codec")),
-    }
+    Ok(())
 }
 
 struct Lines<R> {

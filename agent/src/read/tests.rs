@@ -16,14 +16,14 @@ use sealtail_seal::message::{Identity, Recipient};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-const DEV: [u8; 32] = [4; 32];
-const NOW: u64 = 1_795_341_600_000;
+pub(super) const DEV: [u8; 32] = [4; 32];
+pub(super) const NOW: u64 = 1_795_341_600_000;
 
-fn signing_key() -> SigningKey {
+pub(super) fn signing_key() -> SigningKey {
     SigningKey::from_seed(&[1; 32])
 }
 
-fn wait<T>(future: impl Future<Output = T>) -> T {
+pub(super) fn wait<T>(future: impl Future<Output = T>) -> T {
     tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(future)
 }
 
@@ -72,7 +72,12 @@ fn make(root: &Path, name: &str, batches: u64, each: u64, codec: Codec, end: boo
     archive
 }
 
-fn sink(disk: SharedDisk, archive: &Path, home: &Path, outbox: Arc<Outbox>) -> ArchiveSink {
+pub(super) fn sink(
+    disk: SharedDisk,
+    archive: &Path,
+    home: &Path,
+    outbox: Arc<Outbox>,
+) -> ArchiveSink {
     let cursors = Cursors::open(disk.clone(), home.join("cursors")).unwrap();
     let options = archive::Options {
         name: "a".into(),
@@ -85,7 +90,7 @@ fn sink(disk: SharedDisk, archive: &Path, home: &Path, outbox: Arc<Outbox>) -> A
     ArchiveSink::new(options, outbox, cursors).unwrap()
 }
 
-fn request(decrypt: bool) -> verifying::Request {
+pub(super) fn request(decrypt: bool) -> verifying::Request {
     verifying::Request {
         keys: vec![signing_key().public()],
         identities: if decrypt {
@@ -101,12 +106,12 @@ fn request(decrypt: bool) -> verifying::Request {
     }
 }
 
-fn archive(path: &Path) -> Archive {
+pub(super) fn archive(path: &Path) -> Archive {
     let disk: SharedDisk = Arc::new(RealDisk);
     wait(Archive::open(Store::Dir(DirStore::open(disk, path).unwrap()))).unwrap()
 }
 
-fn verify(path: &Path) -> Report {
+pub(super) fn verify(path: &Path) -> Report {
     wait(verifying::verify(&archive(path), request(true))).unwrap()
 }
 
@@ -122,7 +127,7 @@ fn open_all(path: &Path, filter: Filter, dedupe: bool) -> Vec<String> {
     String::from_utf8(out).unwrap().lines().map(str::to_owned).collect()
 }
 
-fn files(path: &Path) -> Vec<PathBuf> {
+pub(super) fn files(path: &Path) -> Vec<PathBuf> {
     let mut found = Vec::new();
     for entry in std::fs::read_dir(path).unwrap() {
         let path = entry.unwrap().path();
@@ -132,7 +137,7 @@ fn files(path: &Path) -> Vec<PathBuf> {
     found
 }
 
-fn find(path: &Path, what: &str) -> PathBuf {
+pub(super) fn find(path: &Path, what: &str) -> PathBuf {
     files(path).into_iter().find(|f| f.to_string_lossy().contains(what)).unwrap()
 }
 

@@ -9,7 +9,7 @@
 //! - `decrypted`: everything opens with the identity and agrees with its leaf.
 
 use super::archive::{Archive, ReadError};
-use super::batch;
+use super::batch::{self, KeyObject};
 use super::identity::Identities;
 use super::walk::{Fault, Walk};
 use sealtail_seal::keys::VerifyingKey;
@@ -282,9 +282,9 @@ impl Verifier<'_> {
         self.listed.insert(object.key.clone());
         let name = self.archive.name(&object.key);
         let Some(bytes) = self.archive.bytes(&object.key).await? else {
-            let age = time.map_or(u64::MAX, |t| {
-                self.now.saturating_sub(crate::text::parse_rfc3339(t).unwrap_or(0))
-            });
+            // A key leaf has no time: it is younger than the leaf before it.
+            let made = crate::text::parse_rfc3339(&log.reaches).unwrap_or(0);
+            let age = self.now.saturating_sub(made);
             if is_last && age <= self.in_flight {
                 self.report
                     .notes
@@ -309,10 +309,15 @@ impl Verifier<'_> {
                 .altered(format!("{name} is not what leaf {index} names: its SHA-256 differs"));
             return Ok(());
         }
-        if self.decrypt
-            && matches!(leaf.body, Body::Batch { .. })
-            && let Err(e) = batch::open(&bytes, leaf, index, self.identities, |_, _| Ok(())).await
-        {
+        let opened = match leaf.body {
+            _ if !self.decrypt => Ok(()),
+            Body::Key { .. } => {
+                let opened = KeyObject::open(&bytes, self.identities).await;
+                opened.and_then(|object| object.key(leaf, index).map(drop))
+            }
+            _ => batch::open(&bytes, leaf, index, self.identities, |_, _| Ok(())).await,
+        };
+        if let Err(e) = opened {
             self.report.decrypted = Verdict::No;
             self.report.problems.push(format!("{name} does not open: {e}"));
         }

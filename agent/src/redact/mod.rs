@@ -39,7 +39,7 @@ mod writer;
 
 pub use arena::{Kind, Record, Redacted};
 pub use stats::{Class, Event, Stats};
-pub use token::TOKEN_LEN;
+pub use token::{TOKEN_LEN, ValueTokens};
 
 use crate::line::{CutReason, Line};
 use crate::source::{Gap, SourceTag};

@@ -30,32 +30,65 @@ impl std::fmt::Debug for Tokens {
 
 impl Tokens {
     pub(super) fn new(key: &[u8; 32]) -> Self {
-        let root = state(key);
-        let states = std::array::from_fn(|i| {
-            let mut mac = root.clone();
-            mac.update(b"sealtail/token/v1/");
-            mac.update(Class::ALL.get(i).map_or("", |c| c.name()).as_bytes());
-            state(&mac.finalize().into_bytes().into())
-        });
+        let states =
+            std::array::from_fn(|i| of_class(key, Class::ALL.get(i).map_or("", |c| c.name())));
         Self { states }
     }
 
     /// The token of `canonical` in `class`.
     pub(super) fn token(&self, class: Class, canonical: &[u8]) -> [u8; TOKEN_LEN] {
-        let mut out = [b'.'; TOKEN_LEN];
-        let Some(state) = self.states.get(class.index()) else {
-            return out;
-        };
-        let mut mac = state.clone();
-        mac.update(canonical);
-        let mut text = [0; 43];
-        // 32 bytes are 43 characters: this cannot be too short.
-        let _ = URL_SAFE_NO_PAD.encode_slice(mac.finalize().into_bytes(), &mut text);
-        for (to, from) in out.iter_mut().zip(b"t1.".iter().chain(text.iter())) {
-            *to = *from;
+        match self.states.get(class.index()) {
+            Some(state) => token(state, canonical),
+            None => [b'.'; TOKEN_LEN],
         }
-        out
     }
+}
+
+/// Makes tokens of whole values, for fields that leave sealed: equal values can
+/// be searched for by them. A class of its own, so none of them is a token that
+/// redaction made.
+#[derive(Clone)]
+pub struct ValueTokens(Hmac<Sha256>);
+
+impl std::fmt::Debug for ValueTokens {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("ValueTokens(…)")
+    }
+}
+
+impl ValueTokens {
+    /// Under the operator's token key.
+    #[must_use]
+    pub fn new(key: &[u8; 32]) -> Self {
+        Self(of_class(key, "value"))
+    }
+
+    /// The token of exactly this value.
+    #[must_use]
+    pub fn token(&self, value: &str) -> [u8; TOKEN_LEN] {
+        token(&self.0, value.as_bytes())
+    }
+}
+
+/// The state under which tokens of a class are made.
+fn of_class(key: &[u8; 32], class: &str) -> Hmac<Sha256> {
+    let mut mac = state(key);
+    mac.update(b"sealtail/token/v1/");
+    mac.update(class.as_bytes());
+    state(&mac.finalize().into_bytes().into())
+}
+
+fn token(state: &Hmac<Sha256>, canonical: &[u8]) -> [u8; TOKEN_LEN] {
+    let mut out = [b'.'; TOKEN_LEN];
+    let mut mac = state.clone();
+    mac.update(canonical);
+    let mut text = [0; 43];
+    // 32 bytes are 43 characters: this cannot be too short.
+    let _ = URL_SAFE_NO_PAD.encode_slice(mac.finalize().into_bytes(), &mut text);
+    for (to, from) in out.iter_mut().zip(b"t1.".iter().chain(text.iter())) {
+        *to = *from;
+    }
+    out
 }
 
 fn state(key: &[u8; 32]) -> Hmac<Sha256> {
@@ -128,6 +161,10 @@ mod tests {
         let want = format!("t1.{}", &URL_SAFE_NO_PAD.encode(hmac(&key, b"15551234567"))[..22]);
         assert_eq!(tokens.token(Class::Phone, b"15551234567"), want.as_bytes());
         assert_ne!(tokens.token(Class::Message, b"15551234567"), want.as_bytes());
+        assert!(Class::ALL.iter().all(|class| class.name() != "value"));
+        let key = hmac(&[7; 32], b"sealtail/token/v1/value");
+        let want = format!("t1.{}", &URL_SAFE_NO_PAD.encode(hmac(&key, b"a text"))[..22]);
+        assert_eq!(ValueTokens::new(&[7; 32]).token("a text"), want.as_bytes());
     }
 
     #[test]

@@ -25,6 +25,7 @@ pub(super) fn run(
     };
     let waivers = sealer.waivers();
     let mut warned = false;
+    let mut asked = sealer.asked();
     loop {
         if live.give_up.load(Relaxed) {
             return given_up(&sealer);
@@ -50,6 +51,12 @@ pub(super) fn run(
                         },
                         _ = input_done.changed() => {}
                         () = waivers.wait() => {}
+                        () = async {
+                            match &mut asked {
+                                Some(asked) => drop(asked.changed().await),
+                                None => std::future::pending().await,
+                            }
+                        } => {}
                         () = tokio::time::sleep(wait) => {}
                     }
                 });

@@ -8,7 +8,9 @@
 //!
 //! Crash points: before the rename of an entry its draft is thrown away and the
 //! batch is made again from the journal, with a new key; after it the entry
-//! stands, and only it is uploaded.
+//! stands, and only it is uploaded. A field key is published in the ring after
+//! its entry is durable: a crash before that leaves nothing sealed under it, one
+//! after it a key in the archive, used or not.
 
 mod batch;
 pub mod datakey;
@@ -16,6 +18,7 @@ pub mod entry;
 pub mod outbox;
 #[cfg(test)]
 mod power_tests;
+pub mod ring;
 #[cfg(test)]
 mod tests;
 mod waiver;
@@ -28,6 +31,9 @@ pub use batch::{BatchError, Codec};
 use datakey::{KeyError, Supply};
 use entry::{EntryHead, ObjectHead};
 use outbox::{Outbox, OutboxError};
+use ring::Maker;
+use sealtail_seal::entropy::OsEntropy;
+use sealtail_seal::field::FieldKey;
 use sealtail_seal::keys::SigningKey;
 use sealtail_seal::layout::Layout;
 use sealtail_seal::leaf::{Body, Leaf, Missing, Object};
@@ -139,6 +145,10 @@ pub struct Sealer {
     last_leaf: u64,
     /// The volume is full: batches are small, in the room that was kept for them.
     pressed: bool,
+    /// Where sinks that seal fields ask for keys, if there are any.
+    field_keys: Option<Maker>,
+    /// A field key that waits for a data key.
+    next_key: Option<FieldKey>,
 }
 
 impl std::fmt::Debug for Sealer {
@@ -217,9 +227,21 @@ impl Sealer {
             gap_named,
             last_leaf,
             pressed: false,
+            field_keys: None,
+            next_key: None,
         };
         sealer.add_start(now)?;
         Ok(sealer)
+    }
+
+    /// Makes the field keys that are asked for there from now on.
+    pub fn serve(&mut self, field_keys: Maker) {
+        self.field_keys = Some(field_keys);
+    }
+
+    /// Tells when a field key is asked for: then there is something to do.
+    pub fn asked(&self) -> Option<tokio::sync::watch::Receiver<u64>> {
+        self.field_keys.as_ref().map(Maker::subscribe)
     }
 
     /// Takes what the journal has, up to one leaf. `now` is Unix ms.
@@ -261,7 +283,14 @@ impl Sealer {
             return Ok(Step::Worked);
         }
         let (mut worked, mut no_key) = (false, false);
-        loop {
+        if self.is_key_wanted() {
+            if self.make_key(now)? {
+                return Ok(Step::Worked);
+            }
+            // Nobody else asks before the answer is there.
+            no_key = true;
+        }
+        while !no_key {
             if self.is_due(now) {
                 self.cut(now)?;
                 return Ok(Step::Worked);
@@ -274,10 +303,7 @@ impl Sealer {
                     return Ok(Step::Worked);
                 }
                 Taken::Nothing => break,
-                Taken::NoKey => {
-                    no_key = true;
-                    break;
-                }
+                Taken::NoKey => no_key = true,
             }
         }
         if worked {
@@ -326,6 +352,9 @@ impl Sealer {
     /// As [`Sealer::flush`].
     pub fn end(&mut self, now: u64) -> Result<(), SealError> {
         self.flush(now)?;
+        if self.is_key_wanted() {
+            self.make_key(now)?;
+        }
         let leaf = self.leaf(Body::End { time: rfc3339(now), next: self.cursor.0 });
         self.add(&leaf, None, self.unmoved(), now)
     }
@@ -374,6 +403,62 @@ impl Sealer {
     /// Whether the writer waits for room that only a cut can give.
     fn is_awaited(&mut self) -> bool {
         self.batch.is_some() && self.reader.handle().is_starved()
+    }
+
+    fn is_key_wanted(&self) -> bool {
+        self.field_keys.as_ref().is_some_and(Maker::is_wanted)
+    }
+
+    /// Makes a field key, seals it for the archive, commits its leaf, and then
+    /// publishes it. The open batch is cut before: it knows its leaf's index.
+    /// `false`: there is no data key to seal it with, now.
+    fn make_key(&mut self, now: u64) -> Result<bool, SealError> {
+        self.cut(now)?;
+        let failed = |e: EncryptError| SealError::from(BatchError::from(e));
+        // The one that was asked for before, if it was: the same context is asked for.
+        let field_key = match self.next_key.take() {
+            Some(key) => key,
+            None => FieldKey::generate(&mut OsEntropy).map_err(|_| failed(EncryptError::Random))?,
+        };
+        let kid = field_key.kid().to_owned();
+        let (leaf, key) = (self.tree.size(), self.layout.field_key(&kid));
+        let context = Context::from_pairs([
+            ("audit:v", "1".to_owned()),
+            ("audit:origin", self.id.origin.clone()),
+            ("audit:incarnation", self.id.incarnation.clone()),
+            ("audit:leaf", leaf.to_string()),
+            ("audit:kid", kid.clone()),
+            ("audit:key", key.clone()),
+        ])
+        .map_err(|e| failed(e.into()))?;
+        let mut draft = self.outbox.draft(leaf)?;
+        let Some(mut encryptor) = self.encryptor(&context, now)? else {
+            self.next_key = Some(field_key);
+            return Ok(false);
+        };
+        let body = draft.body();
+        encryptor.header(body);
+        encryptor.update(field_key.secret().as_slice(), body).map_err(failed)?;
+        encryptor.finish(body).map_err(failed)?;
+        let (len, sha256) = (body.len() as u64, crate::text::sha256(body));
+        fault::point("seal.key");
+        let leaf = self.leaf(Body::Key { kid, object: Object { sha256, len, key: key.clone() } });
+        let object = ObjectHead { key, len, sha256: hex(&sha256) };
+        self.add(&leaf, Some((draft, object)), self.unmoved(), now)?;
+        fault::point("seal.key.done");
+        if let Some(field_keys) = &self.field_keys {
+            field_keys.publish(field_key, now);
+        }
+        Ok(true)
+    }
+
+    /// A message to all recipients, under a data key of its own; `None`: there is
+    /// no data key now.
+    fn encryptor(&mut self, context: &Context, now: u64) -> Result<Option<Encryptor>, SealError> {
+        let fresh = self.options.keys.ask(context, now).map_err(BatchError::from)?;
+        let Some((data_key, wrapped)) = fresh else { return Ok(None) };
+        let encryptor = Encryptor::with_data_key(context, &data_key, wrapped);
+        Ok(Some(encryptor.map_err(BatchError::from)?))
     }
 
     /// Takes the next record into the batch, or makes the leaf that it needs.
@@ -444,10 +529,7 @@ impl Sealer {
         .map_err(|e| BatchError::from(EncryptError::from(e)))?;
         // Before the key: a volume without room would else use up one at each try.
         let draft = self.outbox.draft(leaf)?;
-        let fresh = self.options.keys.ask(&context, now).map_err(BatchError::from)?;
-        let Some((data_key, wrapped)) = fresh else { return Ok(None) };
-        let encryptor = Encryptor::with_data_key(&context, &data_key, wrapped);
-        let encryptor = encryptor.map_err(BatchError::from)?;
+        let Some(encryptor) = self.encryptor(&context, now)? else { return Ok(None) };
         let header = format!(
             "{{\"v\":1,\"origin\":\"{}\",\"incarnation\":\"{}\",\"first\":{first}",
             self.id.origin, self.id.incarnation

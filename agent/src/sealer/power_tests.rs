@@ -4,6 +4,7 @@
 use super::*;
 use crate::disk::sim::{SimDisk, Synced};
 use crate::journal::{self, Journal, JournalKey};
+use crate::sealer::ring::Ring;
 use crate::sink::cursor::{Cursor, Cursors, Next};
 use datakey::LocalKeys;
 use sealtail_seal::message::{Decryptor, Identity, Recipient};
@@ -77,6 +78,8 @@ struct World {
     /// Bodies that were acknowledged as durable, by number.
     told: Vec<String>,
     serial: u64,
+    /// Field keys that a sink got: from then on a token may have left.
+    given: BTreeMap<String, [u8; 32]>,
 }
 
 /// The power is gone, or something is wrong.
@@ -95,6 +98,7 @@ impl World {
             now: 1_000_000,
             told: Vec::new(),
             serial: 0,
+            given: BTreeMap::new(),
         }
     }
 
@@ -124,6 +128,8 @@ impl World {
             journal.handle(),
             self.now,
         ))?;
+        let (ring, maker) = Ring::new();
+        sealer.serve(maker);
         let mut next = match self.check(cursors.load("archive"))? {
             Some(Cursor { next: Next::Leaf(next), .. }) => next,
             _ => 0,
@@ -146,10 +152,18 @@ impl World {
         }
         for _ in 0..turns {
             self.now += self.random.below(30);
+            if self.random.below(100) == 0 {
+                self.now += 86_400_000;
+            }
             match self.random.below(4) {
                 0 => self.append(&mut journal)?,
                 1 | 2 => {
-                    self.check(sealer.step(self.now))?;
+                    let stepped = sealer.step(self.now);
+                    // Also when the power is gone: another thread may have it by now.
+                    if let Ok(key) = ring.key(self.now) {
+                        self.given.insert(key.kid().to_owned(), **key.secret());
+                    }
+                    self.check(stepped)?;
                 }
                 _ => next = self.upload(&outbox, &cursors, next)?,
             }
@@ -222,6 +236,7 @@ impl World {
         let mut tree = Frontier::new();
         let mut next = 0;
         let mut gaps = Vec::new();
+        let mut given = self.given.clone();
         for (i, proof) in self.archive.proofs.values().enumerate() {
             let proof =
                 Proof::parse(std::str::from_utf8(proof).unwrap()).map_err(|e| e.to_string())?;
@@ -251,6 +266,12 @@ impl World {
                         next += 1;
                     }
                 }
+                Body::Key { kid, object } => {
+                    let key = decrypt(&self.archive.objects[&object.key]);
+                    if given.remove(&kid).is_some_and(|given| given != *key) {
+                        return Err(format!("the archive has another field key {kid}"));
+                    }
+                }
                 Body::Gap { missing: Missing::Span { seq, from: 7, to: Some(9), .. }, .. } => {
                     gaps.push((seq, next));
                 }
@@ -259,6 +280,9 @@ impl World {
         }
         if next != self.told.len() as u64 {
             return Err(format!("{next} records in the log, {} acknowledged", self.told.len()));
+        }
+        if let Some(kid) = given.keys().next() {
+            return Err(format!("field key {kid} was given out and is not in the archive"));
         }
         gaps.sort_unstable();
         let named = gaps.len();
@@ -270,11 +294,16 @@ impl World {
     }
 }
 
-fn open(object: &[u8]) -> Vec<String> {
+fn decrypt(object: &[u8]) -> Vec<u8> {
     let mut decryptor = Decryptor::new(vec![Identity::aes("dev", DEV)]);
     let mut plain = Vec::new();
     decryptor.update(object, &mut plain).unwrap();
     decryptor.finish().unwrap();
+    plain
+}
+
+fn open(object: &[u8]) -> Vec<String> {
+    let plain = decrypt(object);
     let mut text = String::new();
     flate2::read::GzDecoder::new(&plain[..]).read_to_string(&mut text).unwrap();
     text.lines().map(str::to_owned).collect()

@@ -242,3 +242,67 @@ fn a_full_volume_uses_up_no_data_keys() {
     }
     assert!(switch.asked.load(Relaxed) <= 2, "{}", switch.asked.load(Relaxed));
 }
+
+/// The entries of the outbox, each by its leaf's kind.
+fn kinds(outbox: &Outbox) -> Vec<String> {
+    let leaf = |index| Leaf::parse(&outbox.head(index).unwrap().leaf).unwrap();
+    (outbox.begin()..outbox.end()).map(|index| leaf(index).kind().to_owned()).collect()
+}
+
+#[test]
+fn a_field_key_is_given_out_when_its_leaf_is_durable() {
+    use super::ring::{NoKey, Ring};
+    use sealtail_seal::message::{Decryptor, Identity};
+    let disk = SimDisk::new();
+    let World { mut journal, outbox, mut sealer } = world_of(&disk, MAX, 512 << 10);
+    let (ring, maker) = Ring::new();
+    sealer.serve(maker);
+    assert_eq!(ring.key(1).unwrap_err(), NoKey::Yet);
+    assert_eq!(sealer.step(1).unwrap(), Step::Worked);
+    let key = ring.key(1).unwrap();
+    // Next day, with a batch open: it is cut before, for it knows its leaf's index.
+    journal.append(Kind::Line, b"\"event\":\"log\"}");
+    journal.commit(1).unwrap();
+    while sealer.step(2).unwrap() == Step::Worked {}
+    assert!(sealer.has_open_batch());
+    assert_eq!(ring.key(86_400_001).unwrap_err(), NoKey::Yet);
+    assert_eq!(sealer.step(86_400_001).unwrap(), Step::Worked);
+    let next = ring.key(86_400_001).unwrap();
+    assert_eq!(kinds(&outbox), ["start", "key", "batch", "key"]);
+    // What is durable opens, and is the key that was given out.
+    let disk = disk.after_power_cut(&mut || 0);
+    for (index, key) in [(1, key), (3, next)] {
+        let object = outbox.head(index).unwrap().object.unwrap();
+        assert!(object.key.ends_with(&format!("/keys/{}.esdk", key.kid())), "{}", object.key);
+        let (_, path, offset) = outbox.body(index);
+        let mut bytes = vec![0; usize::try_from(object.len).unwrap()];
+        let file = crate::disk::Disk::open_read(&disk, &path).unwrap();
+        assert_eq!(file.read_at(&mut bytes, offset).unwrap(), bytes.len());
+        let mut decryptor = Decryptor::new(vec![Identity::aes("dev", [4; 32])]);
+        let mut plain = Vec::new();
+        decryptor.update(&bytes, &mut plain).unwrap();
+        decryptor.finish().unwrap();
+        assert_eq!(plain, key.secret().as_slice());
+    }
+    // What is asked for at the very end is still answered, before the end.
+    assert_eq!(ring.key(3 * 86_400_000).unwrap_err(), NoKey::Yet);
+    sealer.end(3 * 86_400_000).unwrap();
+    assert_eq!(kinds(&outbox)[4..], ["key", "end"]);
+    drop(sealer);
+    assert!(ring.key(9 * 86_400_000).is_ok(), "the last one, for what is under way");
+}
+
+#[test]
+fn while_the_outbox_is_full_there_is_no_field_key() {
+    use super::ring::{NoKey, Ring};
+    let World { outbox, mut sealer, .. } = world();
+    let (ring, maker) = Ring::new();
+    sealer.options.outbox_bytes = outbox.bytes();
+    sealer.serve(maker);
+    let leaves = outbox.end();
+    assert_eq!(sealer.step(1).unwrap(), Step::Blocked);
+    assert_eq!((ring.key(1).unwrap_err(), outbox.end()), (NoKey::Yet, leaves));
+    sealer.options.outbox_bytes += 1;
+    assert_eq!(sealer.step(1).unwrap(), Step::Worked);
+    assert!(ring.key(1).is_ok());
+}

@@ -6,10 +6,12 @@
 //! holds it until the sink's cursor has passed.
 
 use crate::journal::{Entry, Handle, JournalError, Reader, Seq};
+use crate::sink::sealed::NotSealed;
 use bytes::Bytes;
 use flate2::Compression;
 use flate2::write::GzEncoder;
 use std::io::Write as _;
+use tokio::sync::watch;
 
 /// A record as an encoder gets it.
 #[derive(Debug, Clone, Copy)]
@@ -29,6 +31,8 @@ pub struct How {
     pub now: u64,
     /// Whether the events may be there already (resent after a time-out).
     pub repeated: bool,
+    /// Whether they were encoded before: then any key that is there will do.
+    pub again: bool,
 }
 
 /// Turns records into the events of a destination.
@@ -36,7 +40,21 @@ pub trait Encode: Send {
     /// Appends the entries of one record, whole and separated as in a body of
     /// several; returns how many there are. None: the destination does not want
     /// the record.
-    fn encode(&mut self, record: &Record<'_>, how: How, out: &mut Vec<u8>) -> usize;
+    ///
+    /// # Errors
+    /// When something of it has to be sealed and cannot be: what was appended is
+    /// no entry then, and nothing of it may leave.
+    fn encode(
+        &mut self,
+        record: &Record<'_>,
+        how: How,
+        out: &mut Vec<u8>,
+    ) -> Result<usize, NotSealed>;
+
+    /// Tells of keys, where a record may have to wait for one.
+    fn keys(&self) -> Option<watch::Receiver<u64>> {
+        None
+    }
 
     /// What a body begins with, what is between entries, what it ends with.
     fn frame(&self) -> [&'static [u8]; 3];
@@ -107,6 +125,17 @@ pub enum Filled {
         /// When the open batch is old enough.
         until: Option<u64>,
     },
+}
+
+/// Why no batch could be cut. Completes "failed to …".
+#[derive(Debug, thiserror::Error)]
+pub enum FillError {
+    /// The journal.
+    #[error("read the journal: {0}")]
+    Journal(#[from] JournalError),
+    /// Fields of a record have to be sealed and cannot be.
+    #[error("seal the fields of a record: {0}")]
+    NotSealed(#[from] NotSealed),
 }
 
 /// No destination is believed to take less than this.
@@ -219,20 +248,27 @@ impl Batcher {
         self.open.as_ref().map(|open| open.oldest)
     }
 
+    /// Tells of keys, if records may have to wait for one.
+    #[must_use]
+    pub fn keys(&self) -> Option<watch::Receiver<u64>> {
+        self.encoder.keys()
+    }
+
     /// The journal, for waiting.
     pub fn journal(&mut self) -> &mut Handle {
         self.reader.handle()
     }
 
     /// The next batch, when it is full, old enough, or `flush` asks for it. Blocks
-    /// for as long as reading and compressing take.
+    /// for as long as reading and compressing take. A record that waits for a key
+    /// ([`Batcher::keys`]) is not there yet.
     ///
     /// # Errors
-    /// When the journal cannot be read.
-    pub fn fill(&mut self, now: u64, flush: bool) -> Result<Filled, JournalError> {
+    /// When the journal cannot be read, or a field cannot be sealed.
+    pub fn fill(&mut self, now: u64, flush: bool) -> Result<Filled, FillError> {
         let [prefix, separator, suffix] = self.encoder.frame();
         let (max_bytes, max_entries) = (self.max_bytes, self.encoder.limits().1);
-        let how = How { now, repeated: self.repeated };
+        let how = How { now, repeated: self.repeated, ..How::default() };
         loop {
             let (seq, behind, time) = {
                 self.scratch.clear();
@@ -240,8 +276,13 @@ impl Batcher {
                     None => break,
                     Some(entry) => {
                         let encoder = self.encoder.as_mut();
-                        let (seq, behind) = encode(encoder, entry, how, &mut self.scratch);
-                        (seq, behind, entry.time())
+                        match encode(encoder, entry, how, &mut self.scratch) {
+                            Err(e) if e.is_waiting() => break,
+                            encoded => {
+                                let (seq, behind) = encoded?;
+                                (seq, behind, entry.time())
+                            }
+                        }
                     }
                 }
             };
@@ -250,7 +291,7 @@ impl Batcher {
             let more = separator.len() + self.scratch.len() + suffix.len();
             let full = open.raw.len() + more > max_bytes || open.total + entries > max_entries;
             if entries > 0 && open.total > 0 && full {
-                return self.close(now, self.repeated).map(Filled::Batch);
+                return Ok(Filled::Batch(self.close(now, self.repeated)));
             }
             if entries > 0 {
                 open.push(seq, entries, &self.scratch, separator);
@@ -261,7 +302,7 @@ impl Batcher {
         }
         match &self.open {
             Some(open) if flush || now >= open.opened.saturating_add(self.max_age_ms) => {
-                self.close(now, self.repeated).map(Filled::Batch)
+                Ok(Filled::Batch(self.close(now, self.repeated)))
             }
             Some(open) => {
                 Ok(Filled::Nothing { until: Some(open.opened.saturating_add(self.max_age_ms)) })
@@ -271,16 +312,18 @@ impl Batcher {
     }
 
     /// Encodes these records again (all of one batch, or some of it), covering
-    /// `first` up to `end`. The batches' order is not touched.
+    /// `first` up to `end`. The batches' order is not touched. What is sealed in
+    /// them is sealed anew.
     ///
     /// # Errors
-    /// When the journal cannot be read.
+    /// When the journal cannot be read, or a field cannot be sealed.
     pub fn again(
         &mut self,
         (first, end): (Seq, Seq),
         seqs: &[Seq],
         how: How,
-    ) -> Result<Batch, JournalError> {
+    ) -> Result<Batch, FillError> {
+        let how = How { again: true, ..how };
         let [prefix, separator, _] = self.encoder.frame();
         let mut open = Open::new(first, how.now, Vec::new(), prefix);
         let mut wanted = seqs.iter().copied().peekable();
@@ -289,7 +332,7 @@ impl Batcher {
             while let (Some(want), Some(entry)) = (wanted.peek().copied(), reader.peek()?) {
                 self.scratch.clear();
                 let ((seq, entries), _) =
-                    encode(self.encoder.as_mut(), entry, how, &mut self.scratch);
+                    encode(self.encoder.as_mut(), entry, how, &mut self.scratch)?;
                 if seq == want {
                     open.oldest = open.oldest.min(entry.time());
                     open.push(seq, entries, &self.scratch, separator);
@@ -302,7 +345,7 @@ impl Batcher {
         let kept = self.open.replace(open);
         let batch = self.close(how.now, how.repeated);
         self.open = kept;
-        batch
+        Ok(batch)
     }
 
     /// Goes back to `from`: what was not sent is cut anew.
@@ -327,11 +370,11 @@ impl Batcher {
         })
     }
 
-    fn close(&mut self, now: u64, repeated: bool) -> Result<Batch, JournalError> {
+    fn close(&mut self, now: u64, repeated: bool) -> Batch {
         let [_, _, suffix] = self.encoder.frame();
         let Some(mut open) = self.open.take() else {
             let at = self.reader.next_seq();
-            return Ok(Batch {
+            return Batch {
                 first: at,
                 end: at,
                 seqs: Vec::new(),
@@ -341,7 +384,7 @@ impl Batcher {
                 made: now,
                 repeated,
                 oldest: now,
-            });
+            };
         };
         open.raw.extend_from_slice(suffix);
         let raw_len = open.raw.len();
@@ -353,7 +396,7 @@ impl Batcher {
             Bytes::from(open.raw)
         };
         let Open { first, end, oldest, seqs, entries, .. } = open;
-        Ok(Batch { first, end, seqs, entries, body, raw_len, made: now, repeated, oldest })
+        Batch { first, end, seqs, entries, body, raw_len, made: now, repeated, oldest }
     }
 }
 
@@ -363,11 +406,11 @@ fn encode(
     entry: Entry<'_>,
     how: How,
     out: &mut Vec<u8>,
-) -> ((Seq, usize), Seq) {
-    match entry {
+) -> Result<((Seq, usize), Seq), NotSealed> {
+    Ok(match entry {
         Entry::Record { seq, time, body, .. } => {
             let record = Record { seq, journaled: time, body };
-            ((seq, encoder.encode(&record, how, out)), seq.plus(1))
+            ((seq, encoder.encode(&record, how, out)?), seq.plus(1))
         }
         // Nobody has these records any more: that is told to everybody.
         Entry::Hole { first, count, time } => {
@@ -376,9 +419,9 @@ fn encode(
                 "\"event\":\"gap\",\"records\":{count},\"why\":\"journal-quarantined\",\"time\":\"{time_text}\"}}"
             );
             let record = Record { seq: first, journaled: time, body: body.as_bytes() };
-            ((first, encoder.encode(&record, how, out)), first.plus(count))
+            ((first, encoder.encode(&record, how, out)?), first.plus(count))
         }
-    }
+    })
 }
 
 /// The same bytes for the same input: no time and no name in the header.

@@ -13,7 +13,7 @@
 
 use super::answer::{Answer, Refusal, Trouble};
 use super::backoff::Backoff;
-use super::batch::{Batch, Batcher, Filled, How};
+use super::batch::{Batch, Batcher, FillError, Filled, How};
 use super::dead::{DeadError, DeadLetters, Letter};
 use super::dissect::{Dissection, Next as Step};
 use super::expiry;
@@ -155,6 +155,8 @@ pub struct Engine {
     left_channel: bool,
     /// The journal's writer is gone: nothing comes any more.
     closed: bool,
+    /// Tells of keys, where fields are sealed: records may wait for one.
+    keys: Option<watch::Receiver<u64>>,
     /// The destination has said that it is there.
     probed: bool,
     /// When its certificate was last looked at.
@@ -179,6 +181,8 @@ impl std::fmt::Debug for Engine {
 enum Trip {
     #[error("failed to read the journal: {0}")]
     Journal(#[from] JournalError),
+    #[error("failed to {0}")]
+    Fill(#[from] FillError),
     #[error("failed to {0}")]
     Cursor(#[from] CursorError),
     #[error("failed to {0}")]
@@ -208,6 +212,7 @@ impl Engine {
             backoff: Backoff::between(first, longest),
             options,
             wire: Arc::new(wire),
+            keys: batcher.keys(),
             batcher: Some(batcher),
             journal,
             cursors,
@@ -369,7 +374,7 @@ impl Engine {
         }
         let more = self.has_room() && !self.closed && self.giving.is_none();
         let flying = !self.flying.is_empty();
-        let Self { flying: tasks, journal, closed, giving, starving, .. } = self;
+        let Self { flying: tasks, journal, closed, keys, giving, starving, .. } = self;
         let mut landed = None;
         // Each branch only waits; a task that has landed is kept.
         tokio::select! {
@@ -386,6 +391,12 @@ impl Engine {
             () = async {
                 match leaves {
                     Some(leaves) => drop(leaves.changed().await),
+                    None => std::future::pending().await,
+                }
+            } => {}
+            () = async {
+                match keys {
+                    Some(keys) => drop(keys.changed().await),
                     None => std::future::pending().await,
                 }
             } => {}
@@ -755,7 +766,7 @@ impl Engine {
                 continue;
             }
             let batch = Arc::clone(&slot.batch);
-            let how = How { now, repeated: true };
+            let how = How { now, repeated: true, ..How::default() };
             let mut again = self
                 .with_batcher(move |b| b.again((batch.first, batch.end), &batch.seqs, how))
                 .await??;
@@ -805,7 +816,7 @@ impl Engine {
                 Step::AllRefused(refusal) => break Err(refusal),
             };
             let seqs = batch.seqs.get(range.clone()).unwrap_or_default().to_vec();
-            let how = How { now: clock(), repeated: batch.repeated };
+            let how = How { now: clock(), repeated: batch.repeated, ..How::default() };
             let (first, last) = (seqs.first().copied(), seqs.last().copied());
             let (Some(first), Some(last)) = (first, last) else { break Ok(Vec::new()) };
             let piece =
@@ -864,7 +875,7 @@ impl Engine {
         // Each slot covers up to where the next one begins.
         let mut at = 0;
         let mut first = slot.batch.first;
-        let how = How { now, repeated: slot.batch.repeated };
+        let how = How { now, repeated: slot.batch.repeated, ..How::default() };
         let mut parts = parts.into_iter().peekable();
         while at < seqs.len() {
             let (end, mut batch, stand) = match parts.next_if(|p| p.range.start == at) {

@@ -6,6 +6,7 @@
 
 use super::Counters;
 use super::event::{Log, Notice, Selection, Shown, Template, push_json};
+use super::sealed::{FieldKeys, NotSealed};
 use crate::ship::answer::{Answer, Refusal};
 use crate::ship::batch::{Encode, How, Record};
 use crate::ship::http::{HttpError, Reply, Request};
@@ -49,6 +50,7 @@ pub struct Encoder {
     limits: (usize, usize),
     shown: Shown,
     counters: Arc<Counters>,
+    keys: Option<FieldKeys>,
 }
 
 impl Encoder {
@@ -61,14 +63,26 @@ impl Encoder {
         limits: (usize, usize),
         counters: Arc<Counters>,
     ) -> Self {
-        Self { log, metadata, wanted, limits, shown: Shown::new(), counters }
+        Self { log, metadata, wanted, limits, shown: Shown::new(), counters, keys: None }
+    }
+
+    /// The same, with the keys for what has to be sealed.
+    #[must_use]
+    pub fn sealing(self, keys: Option<FieldKeys>) -> Self {
+        Self { keys, ..self }
     }
 }
 
 impl Encode for Encoder {
-    fn encode(&mut self, record: &Record<'_>, how: How, out: &mut Vec<u8>) -> usize {
-        let Self { log, metadata, wanted, shown, counters, .. } = self;
-        let Some((head, object)) = shown.of(record, wanted) else { return 0 };
+    fn encode(
+        &mut self,
+        record: &Record<'_>,
+        how: How,
+        out: &mut Vec<u8>,
+    ) -> Result<usize, NotSealed> {
+        let Self { log, metadata, wanted, shown, counters, keys, .. } = self;
+        let shown = shown.of(record, wanted, log, how, keys.as_ref())?;
+        let Some((head, object)) = shown else { return Ok(0) };
         let time = head.time(record.journaled);
         let late =
             time.saturating_add(OLDEST_MS) < how.now || time > how.now.saturating_add(NEWEST_MS);
@@ -108,7 +122,7 @@ impl Encode for Encoder {
         if how.repeated {
             common.extend_from_slice(b",\"possible_duplicate\":true");
         }
-        // A blank message is none.
+        // A blank message is none, and one that is sealed is not copied.
         let text = head.text.as_deref().filter(|text| !text.trim().is_empty());
         let message = text.unwrap_or(&head.event);
         if common.len() + message.len() + object.len() <= MAX_ENTRY / 2 {
@@ -121,7 +135,7 @@ impl Encode for Encoder {
             out.extend_from_slice(object);
             out.push(b'}');
             debug_assert!(out.len() - start <= MAX_ENTRY * 2, "an entry that is split is smaller");
-            return 1;
+            return Ok(1);
         }
         // The record itself, as text, in parts.
         let parts = split(object, PART);
@@ -136,7 +150,11 @@ impl Encode for Encoder {
             push_json(out, part);
             out.push(b'}');
         }
-        parts.len()
+        Ok(parts.len())
+    }
+
+    fn keys(&self) -> Option<tokio::sync::watch::Receiver<u64>> {
+        self.keys.as_ref().map(FieldKeys::subscribe)
     }
 
     fn frame(&self) -> [&'static [u8]; 3] {
@@ -334,7 +352,7 @@ mod tests {
         body.extend_from_slice(b",\"time\":\"2026-11-22T10:06:08.249Z\"}");
         let mut out = b"[".to_vec();
         let record = Record { seq: Seq(5), journaled: 0, body: &body };
-        let n = encoder.encode(&record, How { now, repeated: false }, &mut out);
+        let n = encoder.encode(&record, How { now, ..How::default() }, &mut out).unwrap();
         out.push(b']');
         let entries: Vec<serde_json::Value> = serde_json::from_slice(&out).unwrap();
         assert_eq!(entries.len(), n);

@@ -1,7 +1,8 @@
 //! Records as other systems' events: which are wanted, which fields of them, and
 //! what stands around them.
 
-use crate::ship::batch::Record;
+use super::sealed::{self, FieldKeys, NotSealed, Pointer, Sealing};
+use crate::ship::batch::{How, Record};
 use serde::Deserialize;
 use serde::de::{Deserializer, MapAccess, Visitor};
 use serde_json::value::RawValue;
@@ -17,6 +18,9 @@ pub struct Selection {
     pub min_level: Option<Level>,
     /// Only these fields, besides `seq`, `journaled`, `event` and `time`; empty: all.
     pub fields: Vec<String>,
+    /// What leaves sealed of that. No two are, or lie in, the same field, and none
+    /// is what the agent says itself ([`sealed::CLEAR`]).
+    pub sealed: Vec<Pointer>,
 }
 
 /// How grave a log line says that it is.
@@ -87,25 +91,32 @@ impl Shown {
         Self { json: Vec::new(), whole: Vec::new() }
     }
 
-    /// The record as far as it is wanted: its head, and the object to send.
+    /// The record as far as it is wanted: its head, and the object to send. What
+    /// is sealed is in neither.
+    ///
+    /// # Errors
+    /// When a field has to be sealed and cannot be.
     pub(crate) fn of<'a>(
         &'a mut self,
         record: &Record<'_>,
         wanted: &Selection,
-    ) -> Option<(Head<'a>, &'a [u8])> {
+        log: &Log,
+        how: How,
+        keys: Option<&FieldKeys>,
+    ) -> Result<Option<(Head<'a>, &'a [u8])>, NotSealed> {
         let Self { json, whole } = self;
         whole.clear();
         whole.push(b'{');
         whole.extend_from_slice(record.body);
         let whole: &'a [u8] = whole;
         // What the journal holds is JSON of our own making.
-        let head: Head<'a> = serde_json::from_slice(whole).unwrap_or_default();
+        let mut head: Head<'a> = serde_json::from_slice(whole).unwrap_or_default();
         let out = !wanted.events.is_empty() && !wanted.events.iter().any(|e| *e == head.event);
         let low = wanted.min_level.is_some_and(|least| {
             head.level.as_deref().and_then(Level::parse).is_some_and(|level| level < least)
         });
         if out || low {
-            return None;
+            return Ok(None);
         }
         json.clear();
         json.extend_from_slice(b"{\"seq\":");
@@ -113,13 +124,28 @@ impl Shown {
         json.extend_from_slice(b",\"journaled\":\"");
         json.extend_from_slice(crate::text::rfc3339(record.journaled).as_bytes());
         json.push(b'"');
-        if wanted.fields.is_empty() {
+        let keep = |name: &str| {
+            wanted.fields.is_empty()
+                || matches!(name, "event" | "time")
+                || wanted.fields.iter().any(|f| f == name)
+        };
+        if !wanted.sealed.is_empty() {
+            // Whoever opens a token has to know of which record it is, also when
+            // nothing but the record was exported.
+            json.extend_from_slice(b",\"origin\":");
+            push_json(json, &log.origin);
+            json.extend_from_slice(b",\"incarnation\":");
+            push_json(json, &log.incarnation);
+            let members: Fields<'_> = serde_json::from_slice(whole).unwrap_or_default();
+            let place = (log, record.seq.0);
+            let sealing = Sealing::new(&wanted.sealed, keys, place, (how.now, how.again))?;
+            sealing.record(&members, keep, json)?;
+            json.push(b'}');
+            sealed::hide(&mut head, &wanted.sealed);
+        } else if wanted.fields.is_empty() {
             json.push(b',');
             json.extend_from_slice(record.body);
         } else {
-            let keep = |name: &str| {
-                matches!(name, "event" | "time") || wanted.fields.iter().any(|f| f == name)
-            };
             let fields: Fields<'_> = serde_json::from_slice(whole).unwrap_or_default();
             for (name, value) in fields.0.iter().filter(|(name, _)| keep(name)) {
                 json.push(b',');
@@ -129,13 +155,13 @@ impl Shown {
             }
             json.push(b'}');
         }
-        Some((head, json))
+        Ok(Some((head, json)))
     }
 }
 
 /// Fields of an object, in their order.
 #[derive(Default)]
-struct Fields<'a>(Vec<(Cow<'a, str>, &'a RawValue)>);
+pub(crate) struct Fields<'a>(pub(crate) Vec<(Cow<'a, str>, &'a RawValue)>);
 
 impl<'de: 'a, 'a> Deserialize<'de> for Fields<'a> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
@@ -229,6 +255,15 @@ impl Template {
         Ok(Self(parts))
     }
 
+    /// What it copies out of a record besides its event.
+    pub(crate) fn fields(&self) -> impl Iterator<Item = Copied> {
+        self.0.iter().filter_map(|part| match part {
+            Part::Place(Place::Level) => Some(Copied { place: "level", field: "/level" }),
+            Part::Place(Place::Path) => Some(Copied { place: "path", field: "/source/path" }),
+            Part::Place(Place::Origin | Place::Incarnation | Place::Event) | Part::Text(_) => None,
+        })
+    }
+
     /// Appends it, filled in, as a string of JSON with its quotes.
     pub(crate) fn push(&self, log: &Log, head: &Head<'_>, out: &mut Vec<u8>) {
         let text = |part: &Part| match part {
@@ -288,6 +323,14 @@ impl<'a> Notice<'a> {
     }
 }
 
+/// A field that a template copies.
+pub(crate) struct Copied {
+    /// As it stands in braces.
+    pub(crate) place: &'static str,
+    /// Where it is in a record.
+    pub(crate) field: &'static str,
+}
+
 /// Whose log it is.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Log {
@@ -321,7 +364,9 @@ mod tests {
     fn shown(selection: &Selection) -> Option<String> {
         let mut shown = Shown::new();
         let record = Record { seq: Seq(7), journaled: 0, body: BODY };
-        shown.of(&record, selection).map(|(_, json)| String::from_utf8(json.to_vec()).unwrap())
+        let log = Log { origin: "wa/a".into(), incarnation: "i".into() };
+        let shown = shown.of(&record, selection, &log, How::default(), None).unwrap();
+        shown.map(|(_, json)| String::from_utf8(json.to_vec()).unwrap())
     }
 
     #[test]

@@ -4,6 +4,7 @@ pub mod archive;
 pub mod cursor;
 pub mod datadog;
 pub mod event;
+pub mod sealed;
 pub mod splunk;
 
 use crate::ship::answer::{Answer, Trouble};

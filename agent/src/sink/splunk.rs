@@ -6,6 +6,7 @@
 
 use super::Counters;
 use super::event::{Log, Notice, Selection, Shown, Template, push_json, push_seconds};
+use super::sealed::{FieldKeys, NotSealed};
 use crate::ship::answer::{Answer, Refusal, Trouble};
 use crate::ship::batch::{Encode, How, Record};
 use crate::ship::http::{HttpError, Reply, Request};
@@ -51,6 +52,7 @@ pub struct Encoder {
     max_bytes: usize,
     max_events: usize,
     shown: Shown,
+    keys: Option<FieldKeys>,
 }
 
 impl Encoder {
@@ -58,14 +60,27 @@ impl Encoder {
     #[must_use]
     pub fn new(log: Log, metadata: Metadata, wanted: Selection, limits: (usize, usize)) -> Self {
         let (max_bytes, max_events) = limits;
-        Self { log, metadata, wanted, max_bytes, max_events, shown: Shown::new() }
+        let (shown, keys) = (Shown::new(), None);
+        Self { log, metadata, wanted, max_bytes, max_events, shown, keys }
+    }
+
+    /// The same, with the keys for what has to be sealed.
+    #[must_use]
+    pub fn sealing(self, keys: Option<FieldKeys>) -> Self {
+        Self { keys, ..self }
     }
 }
 
 impl Encode for Encoder {
-    fn encode(&mut self, record: &Record<'_>, how: How, out: &mut Vec<u8>) -> usize {
-        let Self { log, metadata, wanted, shown, .. } = self;
-        let Some((head, object)) = shown.of(record, wanted) else { return 0 };
+    fn encode(
+        &mut self,
+        record: &Record<'_>,
+        how: How,
+        out: &mut Vec<u8>,
+    ) -> Result<usize, NotSealed> {
+        let Self { log, metadata, wanted, shown, keys, .. } = self;
+        let shown = shown.of(record, wanted, log, how, keys.as_ref())?;
+        let Some((head, object)) = shown else { return Ok(0) };
         out.extend_from_slice(b"{\"time\":");
         push_seconds(out, head.time(record.journaled));
         let named = [
@@ -94,7 +109,11 @@ impl Encode for Encoder {
             out.extend_from_slice(b",\"possible_duplicate\":\"true\"");
         }
         out.extend_from_slice(b"}}");
-        1
+        Ok(1)
+    }
+
+    fn keys(&self) -> Option<tokio::sync::watch::Receiver<u64>> {
+        self.keys.as_ref().map(FieldKeys::subscribe)
     }
 
     fn frame(&self) -> [&'static [u8]; 3] {
@@ -487,7 +506,8 @@ mod tests {
         let body = br#""event":"log","text":"x","time":"2026-11-22T10:06:08.249Z"}"#;
         let record = Record { seq: Seq(5), journaled: 1000, body };
         let mut out = Vec::new();
-        assert_eq!(encoder.encode(&record, How { now: 0, repeated: true }, &mut out), 1);
+        let how = How { repeated: true, ..How::default() };
+        assert_eq!(encoder.encode(&record, how, &mut out), Ok(1));
         assert_eq!(
             String::from_utf8(out).unwrap(),
             r#"{"time":1795341968.249,"host":"wa/a","index":"wa-log","event":{"seq":5,"journaled":"1970-01-01T00:00:01.000Z","event":"log","text":"x","time":"2026-11-22T10:06:08.249Z"},"fields":{"origin":"wa/a","incarnation":"i-1","seq":5,"possible_duplicate":"true"}}"#

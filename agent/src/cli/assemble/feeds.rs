@@ -13,6 +13,7 @@ use crate::ship::on_full::OnFull;
 use crate::ship::wire::{Dialect, ReadSecret, Wire};
 use crate::sink::cursor::{Cursor, Cursors, Next};
 use crate::sink::event;
+use crate::sink::sealed::FieldKeys;
 use crate::sink::{Counters, datadog, splunk};
 use std::sync::Arc;
 use zeroize::Zeroizing;
@@ -28,6 +29,8 @@ pub(in crate::cli) struct Log<'a> {
     pub(in crate::cli) waivers: Waivers,
     /// Whether the records may be there already, and say so (replay).
     pub(in crate::cli) repeated: bool,
+    /// For the fields that leave sealed.
+    pub(in crate::cli) field_keys: FieldKeys,
 }
 
 /// Opens all of them, and holds the journal for them and for those that are gone
@@ -109,7 +112,7 @@ pub(in crate::cli) fn one(
     let id = log.journal.id();
     let of = event::Log { origin: id.origin.clone(), incarnation: id.incarnation.clone() };
     let counters = Arc::new(Counters::default());
-    let (wire, encoder) = destination(feed, &of, &counters)?;
+    let (wire, encoder) = destination(feed, &of, &counters, Some(&log.field_keys))?;
     let max_age = u64::try_from(feed.batch.max_age.as_millis()).unwrap_or(u64::MAX);
     let handle = log.journal.handle();
     let mut batcher = Batcher::new(handle, from, encoder, feed.compressed, max_age)?;
@@ -143,7 +146,8 @@ pub(in crate::cli) fn one(
     Ok(Engine::new(options, parts))
 }
 
-/// The client and the encoder of a sink.
+/// The client and the encoder of a sink. Without keys, the encoder of a sink that
+/// seals fields encodes nothing.
 ///
 /// # Errors
 /// When the token or key cannot be read.
@@ -151,6 +155,7 @@ pub(in crate::cli) fn destination(
     feed: &Feed,
     log: &event::Log,
     counters: &Arc<Counters>,
+    keys: Option<&FieldKeys>,
 ) -> Result<(Wire, Box<dyn Encode>), AssembleError> {
     let reference = feed.secret.clone();
     let read: ReadSecret = Arc::new(move || {
@@ -164,6 +169,7 @@ pub(in crate::cli) fn destination(
     let secret = read().map_err(config_error)?;
     let (wanted, log) = (feed.wanted.clone(), log.clone());
     let limits = (feed.batch.max_bytes, feed.batch.max_events);
+    let keys = keys.filter(|_| feed.is_sealing()).cloned();
     let (dialect, encoder): (_, Box<dyn Encode>) = match &feed.to {
         FeedTo::Splunk { url, metadata, acknowledgements, .. } => {
             let client = splunk::Splunk::new(
@@ -174,14 +180,14 @@ pub(in crate::cli) fn destination(
                 Arc::clone(counters),
             );
             let encoder = splunk::Encoder::new(log.clone(), metadata.clone(), wanted, limits);
-            (Dialect::Splunk(client, metadata.clone()), Box::new(encoder))
+            (Dialect::Splunk(client, metadata.clone()), Box::new(encoder.sealing(keys)))
         }
         FeedTo::Datadog { site, url, metadata } => {
             let client = datadog::Datadog::new(site, url.as_deref(), secret, feed.compressed);
             let counters = Arc::clone(counters);
             let encoder =
                 datadog::Encoder::new(log.clone(), metadata.clone(), wanted, limits, counters);
-            (Dialect::Datadog(client, metadata.clone()), Box::new(encoder))
+            (Dialect::Datadog(client, metadata.clone()), Box::new(encoder.sealing(keys)))
         }
     };
     Ok((Wire::new(dialect, log, feed.http.clone(), read), encoder))

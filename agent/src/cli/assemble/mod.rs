@@ -10,13 +10,15 @@ use crate::decode;
 use crate::disk::{RealDisk, SharedDisk};
 use crate::journal::{self, Journal, JournalError, JournalKey};
 use crate::pipeline::{self, Pipeline};
-use crate::redact::{Policy, Profile, Redactor};
+use crate::redact::{Policy, Profile, Redactor, ValueTokens};
 use crate::run::{Parts, now_ms};
 use crate::sealer::datakey::Supply;
 use crate::sealer::outbox::{Outbox, OutboxError};
+use crate::sealer::ring::Ring;
 use crate::sealer::{self, Codec, SealError, Sealer, Waivers};
 use crate::sink::archive::{self, ArchiveSink, Backup};
 use crate::sink::cursor::{CursorError, Cursors, Next};
+use crate::sink::sealed::FieldKeys;
 use crate::store::{ObjectMeta, Place};
 use crate::tail::{self, StartAt, SystemClock, TailOptions, Tailer};
 use sealtail_seal::keys::{Secret, SigningKey, random_secret, secret_from_text, secret_to_text};
@@ -115,6 +117,8 @@ pub(super) fn assemble(config: &Config) -> Result<Parts, AssembleError> {
     let sinks = sinks(config, places, &outbox, &cursors, &layout)?;
     // Whoever reads the journal is known before the sealer lets anything go.
     let sealed = (!sinks.is_empty()).then(|| Arc::clone(&outbox));
+    let (ring, maker) = Ring::new();
+    let field_keys = FieldKeys::new(ring, ValueTokens::new(&token_key));
     let waivers = Waivers::default();
     let log = feeds::Log {
         journal: &journal,
@@ -123,18 +127,24 @@ pub(super) fn assemble(config: &Config) -> Result<Parts, AssembleError> {
         outbox: sealed,
         waivers: waivers.clone(),
         repeated: false,
+        field_keys,
     };
     let engines = feeds::open(config, &disk, &log)?;
     let sealer = if sinks.is_empty() {
         None
     } else {
-        Some(Sealer::open(
+        let mut sealer = Sealer::open(
             sealer_options(config, data_keys, signing_key, waivers),
             id.clone(),
             Arc::clone(&outbox),
             journal.handle(),
             now,
-        )?)
+        )?;
+        // No key is made where nobody seals.
+        if config.feeds.iter().any(config::Feed::is_sealing) {
+            sealer.serve(maker);
+        }
+        Some(sealer)
     };
 
     let redactor = Redactor::new(policy(config), &token_key);
@@ -186,7 +196,7 @@ pub(super) fn existing_journal_key(config: &Config) -> Result<JournalKey, Assemb
     Ok(JournalKey::new(*secret(&config.journal.key.reference())?))
 }
 
-fn secret(reference: &SecretRef) -> Result<Secret, AssembleError> {
+pub(super) fn secret(reference: &SecretRef) -> Result<Secret, AssembleError> {
     let loaded = reference.load(&super::environment).map_err(config_error)?;
     let text =
         loaded.text().ok_or_else(|| AssembleError::Config(format!("{reference} is not text")))?;

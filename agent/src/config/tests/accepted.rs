@@ -182,7 +182,8 @@ fn splunk_and_datadog_with_all_that_they_can_have() {
     compression: none
     events: [login, message_received]
     min_level: warning
-    fields: [text]
+    fields: [text, source]
+    seal_fields: [text, /source/offset]
   - name: datadog
     type: datadog
     site: datadoghq.eu
@@ -209,6 +210,11 @@ fn splunk_and_datadog_with_all_that_they_can_have() {
     assert_eq!((splunk.max_in_flight, splunk.compressed), (2, false));
     assert_eq!((splunk.rate.bytes, splunk.rate.requests), (Some(1 << 20), Some(5)));
     assert_eq!(splunk.wanted.events, ["login", "message_received"]);
+    let sealed: Vec<_> = splunk.wanted.sealed.iter().map(ToString::to_string).collect();
+    assert_eq!(sealed, ["/text", "/source/offset"]);
+    assert!(splunk.is_sealing() && !c.feeds[1].is_sealing());
+    let report = render_check(&c, &|_| None);
+    assert!(report.contains("splunk: /text, /source/offset leave sealed (enc1.…)"), "{report}");
     let datadog = &c.feeds[1];
     assert_eq!(datadog.place(), "datadog datadoghq.eu");
     assert_eq!((datadog.batch.max_bytes, datadog.batch.max_events), (4_500_000, 1000));

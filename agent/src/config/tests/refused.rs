@@ -414,3 +414,71 @@ fn an_admin_port_that_is_none() {
         );
     }
 }
+
+#[test]
+fn fields_that_cannot_be_sealed() {
+    refused(
+        "sinks:
+  - {name: a, type: archive, url: 'file:///srv/archive', seal_fields: [text]}
+  - name: s
+    type: splunk_hec
+    url: https://h:8088
+    token: {env: T}
+    source: '{path}'
+    sourcetype: 'wa:{event}:{level}'
+    seal_fields: [source, level, /detail/0/x]
+  - name: d
+    type: datadog
+    site: datadoghq.eu
+    api_key: {env: K}
+    hostname: '{path}'
+    seal_fields: [/source/path]
+  - name: e
+    type: datadog
+    site: datadoghq.eu
+    api_key: {env: K}
+    fields: [text, source]
+    seal_fields: [text, /text, seq, event, /time/x, journaled, origin, user, a/b, /, /source/path, source]
+  - {name: f, type: datadog, site: datadoghq.eu, api_key: {env: K}, seal_fields: []}
+",
+        "
+c.yaml:2:71: sinks[0].seal_fields: has no meaning for a sink of type archive
+    delete it: in an archive everything is sealed
+c.yaml:7:13: sinks[1].source: would send {path} in clear, which seal_fields seals
+    take it out of one of the two
+c.yaml:8:17: sinks[1].sourcetype: would send {level} in clear, which seal_fields seals
+    take it out of one of the two
+c.yaml:14:15: sinks[2].hostname: would send {path} in clear, which seal_fields seals
+    take it out of one of the two
+c.yaml:21:25: sinks[3].seal_fields[1]: `/text` and /text overlap
+    the larger of the two is enough
+c.yaml:21:32: sinks[3].seal_fields[2]: `seq` says which record it is, and cannot be sealed
+    delete it
+c.yaml:21:37: sinks[3].seal_fields[3]: `event` says which record it is, and cannot be sealed
+    delete it
+c.yaml:21:44: sinks[3].seal_fields[4]: `/time/x` says which record it is, and cannot be sealed
+    delete it
+c.yaml:21:53: sinks[3].seal_fields[5]: `journaled` says which record it is, and cannot be sealed
+    delete it
+c.yaml:21:64: sinks[3].seal_fields[6]: `origin` says which record it is, and cannot be sealed
+    delete it
+c.yaml:21:72: sinks[3].seal_fields[7]: `user` does not go there: it is not among `fields`
+    add it there, or delete it here
+c.yaml:21:78: sinks[3].seal_fields[8]: `a/b` is no JSON Pointer: it begins with / and has ~ only as ~0 and ~1
+    a name, or /source/path
+c.yaml:21:83: sinks[3].seal_fields[9]: `/` names no field: a part of it is empty
+    a name, or /source/path
+c.yaml:21:100: sinks[3].seal_fields[11]: `source` and /source/path overlap
+    the larger of the two is enough
+c.yaml:22:82: sinks[4].seal_fields: seals nothing
+    [text], or delete it
+",
+    );
+    refused(
+        "sinks: [{name: d, type: datadog, site: datadoghq.eu, api_key: {env: K}, seal_fields: [text]}]",
+        "
+c.yaml:1:86: sinks[0].seal_fields: needs an archive: the keys of sealed fields are kept there, or nobody could open them
+    sinks: [{name: archive, type: archive, url: s3://bucket/prefix/}]
+",
+    );
+}

@@ -29,6 +29,8 @@ mod read;
 pub(crate) mod stub;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod transport_tests;
 mod write;
 
 use super::{Body, Doing, ObjectInfo, ObjectMeta, PutOutcome, StoreError, key};
