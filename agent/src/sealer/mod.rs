@@ -414,6 +414,9 @@ impl Sealer {
     /// `false`: there is no data key to seal it with, now.
     fn make_key(&mut self, now: u64) -> Result<bool, SealError> {
         self.cut(now)?;
+        if self.options.keys.is_paused(now) {
+            return Ok(false);
+        }
         let failed = |e: EncryptError| SealError::from(BatchError::from(e));
         // The one that was asked for before, if it was: the same context is asked for.
         let field_key = match self.next_key.take() {

@@ -293,6 +293,25 @@ fn a_field_key_is_given_out_when_its_leaf_is_durable() {
 }
 
 #[test]
+fn without_a_data_key_there_is_no_field_key() {
+    use super::ring::{NoKey, Ring};
+    let switch = Switch::default();
+    let World { outbox, mut sealer, .. } =
+        world_with(&SimDisk::new(), MAX, 512 << 10, switch.options());
+    let (ring, maker) = Ring::new();
+    sealer.serve(maker);
+    for now in 2..5 {
+        assert_eq!(sealer.step(now).unwrap(), Step::NoKey);
+    }
+    assert_eq!(sealer.step(1001).unwrap(), Step::Worked, "a heartbeat");
+    assert_eq!((ring.key(1001).unwrap_err(), switch.asked.load(Relaxed)), (NoKey::Yet, 1));
+    switch.gives.store(true, Relaxed);
+    assert_eq!(sealer.step(40_000).unwrap(), Step::Worked);
+    assert!(ring.key(40_000).is_ok());
+    assert_eq!(kinds(&outbox), ["start", "alive", "key"]);
+}
+
+#[test]
 fn while_the_outbox_is_full_there_is_no_field_key() {
     use super::ring::{NoKey, Ring};
     let World { outbox, mut sealer, .. } = world();

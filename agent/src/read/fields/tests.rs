@@ -202,7 +202,7 @@ fn what_does_not_open_stays_and_is_named() {
         (changed(&|r| r["origin"] = "wa/other".into()), "/text", "is not in this archive"),
         (changed(&|r| r["incarnation"] = "../x".into()), "/text", "is not one"),
         (changed(&|r| r["text"] = other_key.clone().into()), "/text", "is not in this archive"),
-        (changed(&|r| r["text"] = token[..50].into()), "/text", "does not open"),
+        (changed(&|r| r["text"] = token[..54].into()), "/text", "does not open"),
         (changed(&|r| r["text"] = token[..30].into()), "/text", "cut short"),
         (changed(&|r| r["text"] = format!("see {token}").into()), "/text", "inside a text"),
         (
