@@ -146,7 +146,9 @@ fn times_and_ranges_that_cannot_be_are_refused() {
 
 #[test]
 fn a_gap_leaf_says_what_is_missing_by_itself() {
-    let text = all()[5].encode();
+    let is_span =
+        |leaf: &&Leaf| matches!(leaf.body, Body::Gap { missing: Missing::Span { .. }, .. });
+    let text = all().iter().find(is_span).unwrap().encode();
     let id = "cd".repeat(16);
     assert!(text.ends_with(&format!("\nseq 9\nfile {id}\nfrom 100\nto 4000\nwhy file-vanished\n")));
     for (good, bad) in [
@@ -156,6 +158,24 @@ fn a_gap_leaf_says_what_is_missing_by_itself() {
         ("why file-vanished", "why call +1555"),
         (id.as_str(), "-\n"),
         (id.as_str(), "CD"),
+    ] {
+        assert_eq!(Leaf::parse(&text.replacen(good, bad, 1)), Err(NotALeaf), "{bad}");
+    }
+}
+
+#[test]
+fn a_gap_leaf_names_the_sink_that_gave_up() {
+    let is_sink =
+        |leaf: &&Leaf| matches!(leaf.body, Body::Gap { missing: Missing::Sink { .. }, .. });
+    let text = all().iter().find(is_sink).unwrap().encode();
+    assert!(text.ends_with("\nsink splunk-1\nrecords 9 2\n"), "{text}");
+    for (good, bad) in [
+        ("sink splunk-1", "sink "),
+        ("sink splunk-1", "sink a b"),
+        ("sink splunk-1", "sink .."),
+        ("records 9 2", "records 9 0"),
+        ("records 9 2", "records 18446744073709551615 2"),
+        ("records 9 2\n", ""),
     ] {
         assert_eq!(Leaf::parse(&text.replacen(good, bad, 1)), Err(NotALeaf), "{bad}");
     }
