@@ -171,7 +171,9 @@ async fn feed_row(feed: &Feed) -> Result<Row, Failure> {
     let probe = wire.probe().await;
     let (authorised, limits) = match &feed.to {
         FeedTo::Splunk { .. } => (splunk_token(&wire).await, "1 MB a body"),
-        FeedTo::Datadog { .. } => (Some(valid_key(&probe)), "5 MB, 1000 entries, 1 MB each, 18 h"),
+        FeedTo::Datadog { .. } => {
+            (probe.is_ok().then(|| valid_key(&probe)), "5 MB, 1000 entries, 1 MB each, 18 h")
+        }
     };
     let now = i64::try_from(crate::run::now_ms() / 1000).unwrap_or(i64::MAX);
     let date = probe.as_ref().ok().and_then(|reply| reply.date);

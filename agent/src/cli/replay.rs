@@ -100,6 +100,13 @@ pub(super) fn replay(arguments: &Arguments) -> Outcome {
         let logs = given_up::logs(&archive, &keys, config.origin.as_str(), &wanted).await;
         Ok::<_, Failure>((archive, logs.map_err(Failure::failed)?))
     })?;
+    if !archive.incarnations().iter().any(|(of, _)| *of == config.origin.as_str()) {
+        return Err(Failure::Failed(format!(
+            "failed to replay: there is no log of origin {} in {}",
+            config.origin.as_str(),
+            arguments.archive
+        )));
+    }
     let mut done = if arguments.again { Done::default() } else { work.done()? };
     let (mut records, mut absent) = (0, 0);
     for log in &logs {
