@@ -8,6 +8,8 @@
 mod acks;
 #[path = "delivery/matrix.rs"]
 mod matrix;
+#[path = "delivery/on_full.rs"]
+mod on_full;
 #[path = "delivery/outage.rs"]
 mod outage;
 #[path = "delivery/poison.rs"]

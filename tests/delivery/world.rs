@@ -2,6 +2,7 @@
 
 use sealtail::disk::{RealDisk, SharedDisk};
 use sealtail::journal::{Journal, JournalKey, Kind, Options, Seq};
+use sealtail::sealer::Waivers;
 use sealtail::ship::batch::{Batcher, Encode};
 use sealtail::ship::dead::DeadLetters;
 use sealtail::ship::engine::{self, Engine, Times};
@@ -41,6 +42,8 @@ pub(crate) struct How {
     pub(crate) dead_bytes: u64,
     pub(crate) wanted: Selection,
     pub(crate) rate: Limits,
+    pub(crate) on_full: OnFull,
+    pub(crate) waivers: Option<Waivers>,
 }
 
 impl Default for How {
@@ -61,6 +64,8 @@ impl Default for How {
             dead_bytes: 1 << 20,
             wanted: Selection::default(),
             rate: Limits::default(),
+            on_full: OnFull::Block,
+            waivers: None,
         }
     }
 }
@@ -72,18 +77,30 @@ pub(crate) enum To<'a> {
 
 impl World {
     pub(crate) fn new(records: u64) -> Self {
+        Self::within(256 << 20, records)
+    }
+
+    /// With a journal of at most so many bytes, in 64 segments.
+    pub(crate) fn within(max_bytes: u64, records: u64) -> Self {
         let root = tempfile::tempdir().unwrap();
         let disk: SharedDisk = Arc::new(RealDisk);
-        let options = Options {
-            path: root.path().join("journal"),
-            max_bytes: 256 << 20,
-            segment_bytes: 4 << 20,
-        };
+        let options =
+            Options { path: root.path().join("journal"), max_bytes, segment_bytes: max_bytes / 64 };
         let key = JournalKey::new([5; 32]);
         let journal = Journal::open(disk, options, &key, "wa/test", 1).unwrap();
         let mut world = Self { root, journal, written: 0 };
         world.write(records);
         world
+    }
+
+    /// Appends records until the journal takes no more; the last ones wait in it.
+    pub(crate) fn fill(&mut self) {
+        let filler = "x".repeat(10_000);
+        while self.journal.commit(1).is_ok() {
+            let body = format!("\"event\":\"log\",\"text\":\"{filler}\"}}");
+            self.journal.append(Kind::Line, body.as_bytes());
+        }
+        self.written = self.journal.end().0;
     }
 
     /// Appends records and makes them durable.
@@ -171,7 +188,7 @@ impl World {
             max_bytes: 4 << 20,
             rate: how.rate,
             times: how.times,
-            on_full: OnFull::Block,
+            on_full: how.on_full,
             gave_up: None,
         };
         let secret = Arc::new(|| Ok(Zeroizing::new(TOKEN.to_owned())));
@@ -182,7 +199,7 @@ impl World {
             cursors: self.cursors(),
             dead: self.dead(how.dead_bytes),
             outbox: None,
-            waivers: None,
+            waivers: how.waivers.clone(),
             counters,
         };
         Engine::new(options, parts)

@@ -240,3 +240,45 @@ fn a_wrong_token_halts_one_sink_and_no_other() {
     assert!(sandbox.once().status.success());
     assert_eq!(agrees(&sandbox, splunk.observer()), 0);
 }
+
+/// Nothing is sealed where there is no archive, so no leaf says what was sent.
+#[test]
+fn without_an_archive_a_changed_origin_begins_a_new_log_when_all_is_sent() {
+    let splunk = Splunk::start(SplunkConfig::new(TOKEN)).unwrap();
+    let mut sandbox = Sandbox::directory();
+    sandbox.settings.has_archive = false;
+    sandbox.settings.more_sinks = sinks(&sandbox, Some(&splunk.url()), None, "");
+    let line = "D 2026-11-22 10:00:00.000 UTC 19 main.cpp:38] round 1\n";
+    std::fs::write(sandbox.path("logs/plain.log"), line).unwrap();
+    let out = sandbox.once();
+    assert!(out.status.success(), "{}", said(&out));
+    sandbox.settings.origin = "wa/moved";
+    let out = sandbox.once();
+    assert!(out.status.success(), "{}", said(&out));
+    let origins: BTreeSet<_> = splunk.observer().with_accepted(|all| {
+        all.iter().filter_map(|e| e.json["fields"]["origin"].as_str().map(str::to_owned)).collect()
+    });
+    assert_eq!(origins, ["wa/moved", "wa/test"].map(str::to_owned).into());
+    // And when the first archive comes later, it begins with a log of its own.
+    sandbox.settings.has_archive = true;
+    let out = sandbox.once();
+    assert!(out.status.success(), "{}", said(&out));
+    sandbox.verify();
+}
+
+/// What is not among the fields that a sink gets does not come by another way.
+#[test]
+fn a_text_that_is_not_among_the_fields_is_not_the_message() {
+    let datadog = Datadog::start(DatadogConfig::new(TOKEN)).unwrap();
+    let mut sandbox = Sandbox::directory();
+    sandbox.settings.more_sinks = sinks(&sandbox, None, Some(&datadog.url()), ", fields: [level]");
+    let line = "D 2026-11-22 10:00:00.000 UTC 19 main.cpp:38] secret round 1\n";
+    std::fs::write(sandbox.path("logs/plain.log"), line).unwrap();
+    let out = sandbox.once();
+    assert!(out.status.success(), "{}", said(&out));
+    let texts = datadog
+        .observer()
+        .with_accepted(|all| all.iter().map(|e| e.raw.clone()).collect::<Vec<_>>());
+    assert!(texts.iter().any(|t| t.contains("\"level\"")), "{texts:?}");
+    assert!(!texts.iter().any(|t| t.contains("secret round")), "{texts:?}");
+}

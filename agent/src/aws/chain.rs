@@ -10,6 +10,8 @@ use aws_config::sts::AssumeRoleProvider;
 use aws_config::timeout::TimeoutConfig;
 use aws_config::{BehaviorVersion, Region, SdkConfig};
 use aws_sdk_s3::config::SharedHttpClient;
+use aws_types::origin::Origin;
+use aws_types::service_config::ServiceConfigKey;
 use std::time::Duration;
 
 /// Where requests go when nobody names a region of a custom endpoint.
@@ -77,6 +79,8 @@ pub(crate) async fn assumed(role: &AssumeRole, shared: &SdkConfig) -> AssumeRole
     }
     if let Some(endpoint) = &role.endpoint {
         conf = conf.endpoint_url(endpoint.as_str());
+        // What the configuration says, the environment does not change.
+        conf.insert_origin("endpoint_url", Origin::shared_config());
     }
     let mut provider = AssumeRoleProvider::builder(&role.role_arn)
         .session_name(&role.session_name)
@@ -89,7 +93,13 @@ pub(crate) async fn assumed(role: &AssumeRole, shared: &SdkConfig) -> AssumeRole
 
 /// The address of a service, such as `S3`, that the environment names.
 pub(crate) fn endpoint_of_environment(shared: &SdkConfig, service: &str) -> Option<String> {
-    let own =
-        std::env::var(format!("AWS_ENDPOINT_URL_{service}")).ok().filter(|url| !url.is_empty());
-    own.or_else(|| shared.endpoint_url().map(str::to_owned))
+    // As the service's own client looks it up: it must not find what we did not judge.
+    let key = ServiceConfigKey::builder()
+        .service_id(service)
+        .env("AWS_ENDPOINT_URL")
+        .profile("endpoint_url")
+        .build()
+        .ok();
+    let own = key.zip(shared.service_config()).and_then(|(key, conf)| conf.load_config(key));
+    own.or_else(|| shared.endpoint_url().map(str::to_owned)).filter(|url| !url.is_empty())
 }

@@ -110,14 +110,11 @@ pub(crate) fn is_amazon(endpoint: &str) -> bool {
 
 /// Whether it is plain `http://` to another machine.
 pub(crate) fn is_exposed(endpoint: &str) -> bool {
-    let Some(rest) = endpoint.strip_prefix("http://") else { return false };
-    let authority = rest.split('/').next().unwrap_or_default();
-    let host = match authority.rsplit_once(':') {
-        Some((host, port)) if !port.ends_with(']') => host,
-        _ => authority,
-    };
+    let Ok(url) = reqwest::Url::parse(endpoint) else { return true };
+    let host = url.host_str().unwrap_or_default();
     let address = host.trim_matches(['[', ']']).parse::<std::net::IpAddr>();
-    host != "localhost" && !address.is_ok_and(|a| a.is_loopback())
+    let is_here = host == "localhost" || address.is_ok_and(|a| a.is_loopback());
+    url.scheme() != "https" && !is_here
 }
 
 #[cfg(test)]
@@ -166,7 +163,14 @@ mod tests {
             assert!(!is_exposed(here), "{here}");
         }
         assert!(!is_exposed("https://kms.example"));
-        for there in ["http://10.0.0.1:4566", "http://kms.example", "http://127.0.0.1.example:80"] {
+        for there in [
+            "http://10.0.0.1:4566",
+            "http://kms.example",
+            "http://127.0.0.1.example:80",
+            "HTTP://kms.example",
+            "http://127.0.0.1:80@kms.example/",
+            "no url",
+        ] {
             assert!(is_exposed(there), "{there}");
         }
     }

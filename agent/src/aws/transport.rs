@@ -11,8 +11,10 @@ use aws_smithy_http_client::proxy::ProxyConfig;
 use aws_smithy_http_client::tls::rustls_provider::CryptoMode;
 use aws_smithy_http_client::tls::{Provider, TlsContext, TrustStore};
 use aws_smithy_runtime_api::client::http::{
-    HttpConnectorSettings, SharedHttpClient, SharedHttpConnector, http_client_fn,
+    HttpConnector, HttpConnectorFuture, HttpConnectorSettings, SharedHttpClient,
+    SharedHttpConnector, http_client_fn,
 };
+use aws_smithy_runtime_api::client::orchestrator::HttpRequest;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
@@ -28,8 +30,36 @@ pub struct Transport {
     pub proxy: Option<String>,
 }
 
-/// What credentials are asked for on the machine itself: never through a proxy.
-const LOCAL: &str = "localhost,127.0.0.1,::1,169.254.169.254,169.254.170.2,169.254.170.23,fd00:ec2::254,fd00:ec2::23";
+/// Where a machine's or a pod's own credentials are: never asked for through a
+/// proxy, whatever the environment says.
+const LOCAL: [&str; 8] = [
+    "localhost",
+    "127.0.0.1",
+    "[::1]",
+    "169.254.169.254",
+    "169.254.170.2",
+    "169.254.170.23",
+    "[fd00:ec2::254]",
+    "[fd00:ec2::23]",
+];
+
+/// Connections are let go of after so long: who asks rarely finds a dead one otherwise.
+const IDLE: Duration = Duration::from_secs(20);
+
+/// The direct way and the one through the proxy.
+#[derive(Debug)]
+struct Ways {
+    direct: SharedHttpConnector,
+    proxied: SharedHttpConnector,
+}
+
+impl HttpConnector for Ways {
+    fn call(&self, request: HttpRequest) -> HttpConnectorFuture {
+        let url = reqwest::Url::parse(request.uri()).ok();
+        let is_local = url.and_then(|u| u.host_str().map(|h| LOCAL.contains(&h))).unwrap_or(false);
+        if is_local { self.direct.call(request) } else { self.proxied.call(request) }
+    }
+}
 
 /// What connectors were made with, and for.
 struct Made {
@@ -69,8 +99,9 @@ impl Transport {
             if let Some((_, known)) = made.connectors.iter().find(|(t, _)| *t == timeouts) {
                 return known.clone();
             }
-            let (tls, sleep) = (made.tls.clone(), components.sleep_impl());
-            let connector = connector(settings, sleep, tls, proxy.clone());
+            let way = |proxy| connector(settings, components.sleep_impl(), made.tls.clone(), proxy);
+            let (direct, proxied) = (way(ProxyConfig::disabled()), way(proxy.clone()));
+            let connector = SharedHttpConnector::new(Ways { direct, proxied });
             made.connectors.push((timeouts, connector.clone()));
             connector
         }))
@@ -90,10 +121,7 @@ impl Transport {
 
     fn proxy(&self) -> Result<ProxyConfig, String> {
         let Some(proxy) = &self.proxy else { return Ok(ProxyConfig::from_env()) };
-        let own =
-            std::env::var("NO_PROXY").or_else(|_| std::env::var("no_proxy")).unwrap_or_default();
-        let proxy = ProxyConfig::all(proxy).map_err(|_| "the proxy is no URL".to_owned())?;
-        Ok(proxy.no_proxy(format!("{LOCAL},{own}").trim_end_matches(',')))
+        ProxyConfig::all(proxy).map_err(|_| "the proxy is no URL".to_owned())
     }
 }
 
@@ -119,6 +147,7 @@ fn connector(
 ) -> SharedHttpConnector {
     let mut builder = Connector::builder().connector_settings(settings.clone()).proxy_config(proxy);
     builder.set_sleep_impl(sleep);
+    builder.set_pool_idle_timeout(Some(Some(IDLE)));
     let mut builder = builder.tls_provider(Provider::Rustls(CryptoMode::AwsLc));
     if let Some(tls) = tls {
         builder = builder.tls_context(tls);

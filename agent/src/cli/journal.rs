@@ -62,7 +62,10 @@ fn status(file: &ConfigFile) -> Outcome {
     for (name, cursor) in cursors.all().map_err(Failure::failed)? {
         let next = match cursor.next {
             Next::Leaf(leaf) => format!("next leaf {leaf}"),
-            Next::Record(record) => format!("next record {record}"),
+            Next::Record(record) => match cursor.gave_up {
+                Some(upto) => format!("next record {record}, given up to {upto} (a signed gap)"),
+                None => format!("next record {record}"),
+            },
         };
         let known = is_configured(&config, &name);
         let note = if known {

@@ -22,7 +22,7 @@ use crate::sealer::Waivers;
 use crate::sealer::ring::Ring;
 use crate::ship::on_full::OnFull;
 use crate::ship::spool::Spool;
-use crate::sink::cursor::Cursors;
+use crate::sink::cursor::{Cursors, Next};
 use crate::sink::sealed::FieldKeys;
 use crate::sink::{State, Stop};
 use clap::Args;
@@ -78,6 +78,13 @@ pub(super) fn replay(arguments: &Arguments) -> Outcome {
     log::init(config.log);
     let work = Work::open(&config, &arguments.sink)?;
     let keys = archives::public_keys(&arguments.key)?;
+    if keys.is_empty() && work.feed.is_sealing() {
+        return Err(Failure::Usage(format!(
+            "sink {} seals fields: --key is needed, or its fields could be sealed under a key that somebody put \
+             into the archive",
+            arguments.sink
+        )));
+    }
     if keys.is_empty() {
         complain(
             "warning: without --key nobody vouches for what is sent: anyone can seal to a public key",
@@ -107,7 +114,14 @@ pub(super) fn replay(arguments: &Arguments) -> Outcome {
             arguments.archive
         )));
     }
-    let mut done = if arguments.again { Done::default() } else { work.done()? };
+    if let (Wanted::Records(incarnation, _), true) = (&wanted, logs.is_empty()) {
+        return Err(Failure::Failed(format!(
+            "failed to replay: there is no incarnation {incarnation} of {} in {}",
+            config.origin.as_str(),
+            arguments.archive
+        )));
+    }
+    let mut done = work.done()?;
     let (mut records, mut absent) = (0, 0);
     for log in &logs {
         for range in &log.absent {
@@ -119,8 +133,13 @@ pub(super) fn replay(arguments: &Arguments) -> Outcome {
                 log.incarnation
             ));
         }
-        let rest = given_up::without(&log.ranges, &done.of(&log.incarnation));
+        let sent = done.of(&log.incarnation);
+        let rest = given_up::without(&log.ranges, if arguments.again { &[] } else { &sent });
         for range in rest {
+            // What an earlier call has finished, and could not remove.
+            if given_up::without(std::slice::from_ref(&range), &sent).is_empty() {
+                work.clear(&log.incarnation, &range)?;
+            }
             let seal = work.field_keys(&runtime, &archive, log, &mut identities, &keys)?;
             work.send(&runtime, &archive, log, &range, &mut identities, seal)?;
             done.add(&log.incarnation, &range);
@@ -131,6 +150,7 @@ pub(super) fn replay(arguments: &Arguments) -> Outcome {
     }
     tell(&match (records, logs.is_empty()) {
         (0, true) => format!("nothing was given up for sink {}", arguments.sink),
+        (0, false) if absent > 0 => "nothing was sent".to_owned(),
         (0, false) => {
             "all that was given up has been sent by an earlier replay (--again sends it anew)"
                 .to_owned()
@@ -250,8 +270,12 @@ impl<'a> Work<'a> {
 
     fn clear(&self, incarnation: &str, range: &Range<u64>) -> Result<(), Failure> {
         let path = self.spool(incarnation, range);
-        std::fs::remove_dir_all(&path)
-            .map_err(|e| Failure::Failed(format!("failed to remove {}: {e}", path.display())))
+        match std::fs::remove_dir_all(&path) {
+            Err(e) if e.kind() != io::ErrorKind::NotFound => {
+                Err(Failure::Failed(format!("failed to remove {}: {e}", path.display())))
+            }
+            _ => Ok(()),
+        }
     }
 
     /// What fields are sealed with: no sealer runs, so it is a key that the agent
@@ -334,15 +358,18 @@ impl<'a> Work<'a> {
             });
         }
         let reason = halted();
-        let ended = task.is_finished() && read.is_ok() && reason.is_none();
         stop.send_replace(Stop::Now);
         drop(runtime.block_on(async { tokio::time::timeout(Duration::from_secs(5), task).await }));
         let condemned = counters.condemned.load(Relaxed);
         if condemned > 0 {
             complain(&format!("{condemned} records were refused: `sealtail dead-letter list`"));
         }
+        // What the sink has is what its cursor says, not that its task has ended.
+        let cursor = cursors.load(self.feed.name.as_str());
+        let cursor = cursor.map_err(|e| Failure::Failed(format!("failed to {e}")))?;
+        let has_all = cursor.is_some_and(|cursor| cursor.next == Next::Record(range.end));
         match (reason, read) {
-            _ if ended => Ok(()),
+            (_, Ok(())) if has_all => Ok(()),
             (Some(reason), _) => Err(Failure::Failed(format!(
                 "failed to replay to {}: {reason}; what was sent is noted, the next call goes on",
                 self.feed.name

@@ -2,7 +2,7 @@
 
 use super::{ConfigFile, Failure, Outcome, load, print, runtime};
 use crate::admin::client;
-use crate::metrics::status::{Delivered, Phase, Sink, Status};
+use crate::metrics::status::{Delivered, KeyState, Phase, Sink, Status};
 use clap::Args;
 use indicatif::{HumanBytes, HumanCount};
 use std::fmt::Write as _;
@@ -127,7 +127,11 @@ fn table(s: &Status) -> String {
             HumanCount(seal.lag_records),
             HumanCount(seal.waiting_leaves),
             HumanBytes(seal.outbox_bytes),
-            if seal.blocked { "; BLOCKED: the outbox is full" } else { "" }
+            match (seal.blocked, seal.data_keys) {
+                (false, _) => "",
+                (true, KeyState::Ok) => "; BLOCKED: the outbox is full",
+                (true, _) => "; BLOCKED: no data key is to be had of KMS, the agent's log says why",
+            }
         );
     }
     match &s.dead_letters {
@@ -237,7 +241,7 @@ mod tests {
         for words in [
             "agent     wa/test 20261124T100000Z-5f0c2a91, running for 1 h 1 min",
             "BLOCKED: the journal takes nothing",
-            "BLOCKED: the outbox is full",
+            "BLOCKED: no data key is to be had of KMS",
             "3 records were refused",
             "splunk   splunk_hec  halted",
             "1,000 events, 50 given up",

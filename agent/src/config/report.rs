@@ -311,8 +311,7 @@ fn feeds(config: &Config) -> Vec<String> {
             lines.push(format!(
                 "{}: {} leave sealed (enc1.…), each text with a keyed token beside it (<name>_token), under \
                  which equal texts can be searched. `sealtail open --fields` opens an export with the \
-                 archive and its identity. The keys, one a start and day, go to the archive; while the \
-                 outbox is full this sink waits.",
+                 archive and its identity. The keys, one a start and day, go to the archive.",
                 feed.name,
                 fields.join(", ")
             ));

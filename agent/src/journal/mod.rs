@@ -24,6 +24,8 @@
 
 pub mod block;
 pub mod crypt;
+#[cfg(test)]
+mod hold_tests;
 pub mod incarnation;
 #[cfg(test)]
 mod power_tests;

@@ -460,6 +460,8 @@ impl Journal {
                 .map_err(JournalError::io("sync", &self.shared.folder))?;
             self.shared.segments().pop_front();
             self.shared.used.fetch_sub(oldest.bytes, Ordering::AcqRel);
+            // Nobody has to let go of more before the writer has tried again.
+            self.shared.starved.send_if_modified(|was| std::mem::replace(was, false));
         }
     }
 
@@ -610,8 +612,9 @@ impl Handle {
                 holds.insert(who.to_owned(), hold);
             }
         }
+        // It may sink: at a start those who need older records come later than others.
         let floor = holds.values().map(|hold| hold.from).min().unwrap_or(0);
-        self.shared.floor.fetch_max(floor, Ordering::AcqRel);
+        self.shared.floor.store(floor, Ordering::Release);
     }
 
     /// The record up to which `who`, who holds loosely, has to let go: the writer
@@ -629,6 +632,10 @@ impl Handle {
             (holds.get(who).filter(|hold| hold.yields)?.from, firm.unwrap_or(u64::MAX))
         };
         let segments = self.shared.segments();
+        let floor = self.shared.floor.load(Ordering::Acquire);
+        if segments.get(1).is_some_and(|second| second.first.0 <= floor) {
+            return None; // there is room for the taking
+        }
         let (mut freed, mut upto) = (0, None);
         for (oldest, next) in segments.iter().zip(segments.iter().skip(1)) {
             if next.first.0 > firm || freed >= self.max_bytes / 8 {

@@ -1,7 +1,7 @@
 //! The table of all metric families. `docs/metrics.md` has the same rows; a test
 //! compares them.
 
-use super::status::{Delivered, Phase, Sink, SinkState, Status};
+use super::status::{Delivered, KeyState, Phase, Sink, SinkState, Status};
 use crate::ship::window::Breaker;
 
 /// What kind of thing a family measures.
@@ -276,11 +276,34 @@ pub const FAMILIES: &[Family] = &[
         rows: |s| maybe(s.sealing.as_ref().map(|o| o.lag_records)),
     },
     Family {
+        name: "sealtail_seal_lag_seconds",
+        unit: "seconds",
+        kind: Kind::Gauge,
+        labels: &[],
+        help: "Age of the oldest record that no sealed batch covers yet; 0 when none waits",
+        rows: |s| maybe(s.sealing.as_ref().map(|o| o.lag_seconds)),
+    },
+    Family {
+        name: "sealtail_data_key_state",
+        unit: "",
+        kind: Kind::StateSet,
+        labels: &["state"],
+        help: "Whether data keys are to be had of KMS: ok, retrying (by itself) or halted (somebody has to act)",
+        rows: |s| {
+            let Some(sealing) = &s.sealing else { return Vec::new() };
+            let row = |k: KeyState| Row {
+                labels: vec![k.name().to_owned()],
+                value: (k == sealing.data_keys).into(),
+            };
+            KeyState::ALL.into_iter().map(row).collect()
+        },
+    },
+    Family {
         name: "sealtail_seal_blocked",
         unit: "",
         kind: Kind::Gauge,
         labels: &[],
-        help: "1 while nothing is sealed because the outbox is full",
+        help: "1 while nothing is sealed: the outbox is full, or there is no data key",
         rows: |s| maybe(s.sealing.as_ref().map(|o| o.blocked)),
     },
     Family {

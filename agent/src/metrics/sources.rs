@@ -5,8 +5,8 @@
 
 use super::STALLED;
 use super::status::{
-    DeadLetters as DeadLettersStatus, Delivered, Feed, Journal, LastError, Letters, Phase, Reading,
-    Sealing, Sink, SinkState, Status,
+    DeadLetters as DeadLettersStatus, Delivered, Feed, Journal, KeyState, LastError, Letters,
+    Phase, Reading, Sealing, Sink, SinkState, Status,
 };
 use crate::journal::Handle;
 use crate::redact::{Class, Event};
@@ -92,7 +92,16 @@ impl Sources {
         let sealing = self.outbox.as_ref().map(|outbox| Sealing {
             leaves,
             lag_records: end.saturating_sub(self.live.sealed.load(Relaxed)),
+            lag_seconds: match self.live.unsealed_since.load(Relaxed) {
+                0 => 0.0,
+                since => now.saturating_sub(since) as f64 / 1000.0,
+            },
             blocked: self.live.sealing_blocked.load(Relaxed),
+            data_keys: match self.live.no_key.load(Relaxed) {
+                false => KeyState::Ok,
+                true if self.live.key_halted.load(Relaxed) => KeyState::Halted,
+                true => KeyState::Retrying,
+            },
             waiting_leaves: outbox.waiting(),
             outbox_bytes: outbox.bytes(),
         });

@@ -104,12 +104,43 @@ pub struct Sealing {
     pub leaves: u64,
     /// Records that no leaf covers yet.
     pub lag_records: u64,
-    /// Whether sealing waits because the outbox takes nothing.
+    /// Age of the oldest record that no leaf covers yet; 0 when none waits.
+    pub lag_seconds: f64,
+    /// Whether sealing waits: the outbox takes nothing, or there is no data key.
     pub blocked: bool,
+    /// Whether data keys are to be had.
+    pub data_keys: KeyState,
     /// Leaves that some archive does not have yet.
     pub waiting_leaves: u64,
     /// Bytes of the outbox.
     pub outbox_bytes: u64,
+}
+
+/// Whether data keys are to be had; those of KMS may not be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum KeyState {
+    /// They are.
+    Ok,
+    /// The last request failed; it is made again.
+    Retrying,
+    /// Somebody has to act; it is made again slowly.
+    Halted,
+}
+
+impl KeyState {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::Ok, Self::Retrying, Self::Halted];
+
+    /// The name, as it stands in metrics.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Ok => "ok",
+            Self::Retrying => "retrying",
+            Self::Halted => "halted",
+        }
+    }
 }
 
 /// Records that destinations refused.

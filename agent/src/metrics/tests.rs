@@ -3,8 +3,8 @@
 use super::families::{FAMILIES, Family};
 use super::openmetrics;
 use super::status::{
-    DeadLetters, Delivered, Feed, Journal, LastError, Letters, Phase, Reading, Sealing, Sink,
-    SinkState, Status,
+    DeadLetters, Delivered, Feed, Journal, KeyState, LastError, Letters, Phase, Reading, Sealing,
+    Sink, SinkState, Status,
 };
 use crate::redact::{Class, Event};
 use crate::ship::window::Breaker;
@@ -76,7 +76,9 @@ pub(crate) fn sample() -> Status {
         sealing: Some(Sealing {
             leaves: 42,
             lag_records: 17,
+            lag_seconds: 61.5,
             blocked: true,
+            data_keys: KeyState::Retrying,
             waiting_leaves: 2,
             outbox_bytes: 99_999,
         }),

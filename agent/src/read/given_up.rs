@@ -83,6 +83,10 @@ pub async fn logs(
         }
         let ranges = joined(ranges);
         let held = joined(batches.iter().map(|step| step.records.clone()).collect());
+        let touches = |step: &Step| {
+            ranges.iter().any(|r| step.records.start < r.end && r.start < step.records.end)
+        };
+        batches.retain(touches);
         let (ranges, absent) = (within(&ranges, &held), without(&ranges, &held));
         if !(ranges.is_empty() && absent.is_empty()) {
             logs.push(Log { incarnation, ranges, absent, batches });

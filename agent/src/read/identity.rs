@@ -64,12 +64,18 @@ impl Identities {
         if keys.any(|wrapped| self.local.iter().any(|identity| identity.is_named(wrapped))) {
             return Ok(None);
         }
-        let mut pairs = envelope.keys.iter().flat_map(|w| self.kms.iter().map(move |k| (w, k)));
-        let Some((wrapped, key)) = pairs.find(|(wrapped, key)| key.is_named(wrapped)) else {
-            return Err(DecryptError::NotForUs.into());
-        };
-        let data_key = key.unwrap(wrapped, &envelope.context).await;
-        let data_key = data_key.map_err(|fault| OpenError::Kms(key.arn().to_string(), fault))?;
-        Ok(Some(Decryptor::with_data_key(data_key)))
+        let mut refused = None;
+        for (wrapped, key) in
+            envelope.keys.iter().flat_map(|w| self.kms.iter().map(move |k| (w, k)))
+        {
+            if !key.is_named(wrapped) {
+                continue;
+            }
+            match key.unwrap(wrapped, &envelope.context).await {
+                Ok(data_key) => return Ok(Some(Decryptor::with_data_key(data_key))),
+                Err(fault) => refused = Some(OpenError::Kms(key.arn().to_string(), fault)),
+            }
+        }
+        Err(refused.unwrap_or_else(|| DecryptError::NotForUs.into()))
     }
 }

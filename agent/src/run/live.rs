@@ -27,6 +27,10 @@ pub(crate) struct Live {
     pub(crate) sealed: AtomicU64,
     /// The outbox takes nothing now, or there is no data key.
     pub(crate) sealing_blocked: AtomicBool,
+    /// When the oldest record that no leaf covers became durable, Unix ms; 0: there is none.
+    pub(crate) unsealed_since: AtomicU64,
+    /// Sealing waits for a data key.
+    pub(crate) no_key: AtomicBool,
     /// Sealing waits for a data key that is not to be had without help.
     pub(crate) key_halted: AtomicBool,
     /// Told to both threads: end at the next turn, whatever is left.
@@ -49,6 +53,8 @@ impl Live {
             blocked: AtomicBool::new(false),
             sealed: AtomicU64::new(0),
             sealing_blocked: AtomicBool::new(false),
+            unsealed_since: AtomicU64::new(0),
+            no_key: AtomicBool::new(false),
             key_halted: AtomicBool::new(false),
             give_up: AtomicBool::new(false),
         }

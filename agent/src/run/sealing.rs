@@ -36,7 +36,9 @@ pub(super) fn run(
         live.sealing_blocked.store(matches!(step, Step::Blocked | Step::NoKey), Relaxed);
         let halts = sealer.key_trouble().is_some_and(KeyError::is_halt);
         live.key_halted.store(step == Step::NoKey && halts, Relaxed);
+        live.no_key.store(step == Step::NoKey, Relaxed);
         live.sealed.store(sealer.cursor().0, Relaxed);
+        live.unsealed_since.store(sealer.oldest_unsealed().unwrap_or(0), Relaxed);
         match step {
             Step::Worked => warned = false,
             Step::Idle { .. } if ended => break,

@@ -276,7 +276,10 @@ impl Sealer {
             batch.flush()?;
         }
         if self.outbox.bytes() >= self.options.outbox_bytes {
-            return Ok(Step::Blocked);
+            // A field key is small, and comes once a day: no sink waits with its fields
+            // because an archive is away.
+            let made = self.batch.is_none() && self.is_key_wanted() && self.make_key(now)?;
+            return Ok(if made { Step::Worked } else { Step::Blocked });
         }
         if let Some((sink, first, end)) = self.options.waivers.next() {
             self.waive(sink, first, end, now)?;
@@ -328,8 +331,12 @@ impl Sealer {
 
     /// Signs what a sink gives up; an open batch has its leaf before.
     fn waive(&mut self, sink: String, first: Seq, end: Seq, now: u64) -> Result<(), SealError> {
+        let count = end.0.saturating_sub(first.0);
+        if count == 0 {
+            self.options.waivers.signed();
+            return Ok(());
+        }
         self.flush(now)?;
-        let count = end.0.saturating_sub(first.0).max(1);
         let missing = Missing::Sink { sink, first: first.0, count };
         let leaf = self.leaf(Body::Gap { time: rfc3339(now), missing });
         fault::point("seal.waiver");
@@ -357,6 +364,16 @@ impl Sealer {
         }
         let leaf = self.leaf(Body::End { time: rfc3339(now), next: self.cursor.0 });
         self.add(&leaf, None, self.unmoved(), now)
+    }
+
+    /// When the oldest record that no leaf covers became durable, Unix ms.
+    #[must_use]
+    pub fn oldest_unsealed(&mut self) -> Option<u64> {
+        match &self.batch {
+            Some(batch) => Some(batch.times.0),
+            // What cannot be read is the next step's affair.
+            None => self.reader.peek().ok().flatten().map(|entry| entry.time()),
+        }
     }
 
     /// The first record that no leaf covers.

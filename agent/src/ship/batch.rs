@@ -151,6 +151,8 @@ pub struct Batcher {
     max_bytes: usize,
     /// All of it may be there already.
     repeated: bool,
+    /// When the next record became durable, which waits for a key.
+    waiting: Option<u64>,
     open: Option<Open>,
     scratch: Vec<u8>,
 }
@@ -215,6 +217,7 @@ impl Batcher {
             max_age_ms,
             max_bytes,
             repeated: false,
+            waiting: None,
             open: None,
             scratch: Vec::new(),
         })
@@ -242,10 +245,11 @@ impl Batcher {
         self.open.as_ref().map_or(self.next_seq(), |open| open.first)
     }
 
-    /// When the oldest record of the open batch became durable, Unix ms.
+    /// When the oldest record of the open batch, or the one that waits for a key,
+    /// became durable, Unix ms.
     #[must_use]
     pub fn oldest(&self) -> Option<u64> {
-        self.open.as_ref().map(|open| open.oldest)
+        self.open.as_ref().map(|open| open.oldest).or(self.waiting)
     }
 
     /// Tells of keys, if records may have to wait for one.
@@ -277,7 +281,10 @@ impl Batcher {
                     Some(entry) => {
                         let encoder = self.encoder.as_mut();
                         match encode(encoder, entry, how, &mut self.scratch) {
-                            Err(e) if e.is_waiting() => break,
+                            Err(e) if e.is_waiting() => {
+                                self.waiting = Some(entry.time());
+                                break;
+                            }
                             encoded => {
                                 let (seq, behind) = encoded?;
                                 (seq, behind, entry.time())
@@ -286,6 +293,7 @@ impl Batcher {
                     }
                 }
             };
+            self.waiting = None;
             let (seq, entries) = seq;
             let open = self.open.get_or_insert_with(|| Open::new(seq, now, Vec::new(), prefix));
             let more = separator.len() + self.scratch.len() + suffix.len();

@@ -155,6 +155,10 @@ impl Shown {
             }
             json.push(b'}');
         }
+        if !keep("text") {
+            // Datadog would have it as its message.
+            head.text = None;
+        }
         Ok(Some((head, json)))
     }
 }

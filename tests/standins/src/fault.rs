@@ -205,6 +205,12 @@ impl Script {
         hold(&self.queue).queued.len()
     }
 
+    /// Waits until so many requests have stalled: [`Script::release`] is for those alone.
+    #[must_use]
+    pub fn wait_stalled(&self, n: u64, timeout: Duration) -> bool {
+        self.gate.wait_stalled(n, timeout)
+    }
+
     /// Lets the requests go on that are stalled now.
     pub fn release(&self) {
         self.gate.release();

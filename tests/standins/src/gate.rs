@@ -22,6 +22,8 @@ pub(crate) struct Epoch(u64);
 struct State {
     epoch: Epoch,
     released: u64,
+    /// Requests that have come to a stall, ever.
+    stalled: u64,
 }
 
 pub(crate) struct Gate {
@@ -31,7 +33,10 @@ pub(crate) struct Gate {
 
 impl Gate {
     pub(crate) fn new() -> Self {
-        Self { state: Mutex::new(State { epoch: Epoch(0), released: 0 }), changed: Condvar::new() }
+        Self {
+            state: Mutex::new(State { epoch: Epoch(0), released: 0, stalled: 0 }),
+            changed: Condvar::new(),
+        }
     }
 
     pub(crate) fn epoch(&self) -> Epoch {
@@ -64,10 +69,19 @@ impl Gate {
         false
     }
 
+    /// Waits until so many requests have come to a stall; false when they have not in time.
+    pub(crate) fn wait_stalled(&self, n: u64, timeout: Duration) -> bool {
+        let state = hold(&self.state);
+        let waited = self.changed.wait_timeout_while(state, timeout, |state| state.stalled < n);
+        waited.unwrap_or_else(PoisonError::into_inner).0.stalled >= n
+    }
+
     /// Waits for [`Gate::release`]; false when the epoch ended or the client went away before.
     pub(crate) fn stall(&self, client: impl AsFd, epoch: Epoch) -> bool {
         let mut state = hold(&self.state);
         let released = state.released;
+        state.stalled += 1;
+        self.changed.notify_all();
         loop {
             if state.epoch != epoch {
                 return false;

@@ -55,7 +55,7 @@ pub(super) fn open(
             "this sink is not in the configuration any more and holds the journal; \
              `sealtail forget-sink` lets it go"
         );
-        log.journal.handle().hold(&name, Seq(next));
+        log.journal.handle().hold(&name, Seq(cursor.gave_up.unwrap_or(next)));
     }
     Ok(engines)
 }

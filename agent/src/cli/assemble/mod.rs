@@ -8,7 +8,7 @@ mod succession;
 use crate::config::{self, Config, JournalKey as KeySource, SecretRef};
 use crate::decode;
 use crate::disk::{RealDisk, SharedDisk};
-use crate::journal::{self, Journal, JournalError, JournalKey};
+use crate::journal::{self, Journal, JournalError, JournalKey, Seq};
 use crate::pipeline::{self, Pipeline};
 use crate::redact::{Policy, Profile, Redactor, ValueTokens};
 use crate::run::{Parts, now_ms};
@@ -131,6 +131,11 @@ pub(super) fn assemble(config: &Config) -> Result<Parts, AssembleError> {
     };
     let engines = feeds::open(config, &disk, &log)?;
     let sealer = if sinks.is_empty() {
+        // An archive that is gone from the configuration still wants what is not sealed.
+        if cursors.all()?.iter().any(|(_, cursor)| cursor.is_leaf()) {
+            let sealed = outbox.newest()?.map_or(Seq(0), |head| head.cursor);
+            journal.handle().set_floor(sealed);
+        }
         None
     } else {
         let mut sealer = Sealer::open(
@@ -286,7 +291,7 @@ fn sinks(
         tracing::warn!(
             sink = name,
             next = leaf,
-            "this sink is not in the configuration any more and holds the outbox; \
+            "this sink is not in the configuration any more and holds outbox and journal; \
              `sealtail forget-sink` lets it go"
         );
         next.insert(name, leaf);

@@ -176,9 +176,9 @@ impl Log {
             };
         }
         let newest = self.outbox.newest()?;
-        if let Some(head) = &newest {
-            self.journal.handle().set_floor(head.cursor);
-        }
+        // All of it is sent; where nothing is sealed, no leaf says so.
+        let sent = newest.as_ref().map_or(self.journal.end(), |head| head.cursor);
+        self.journal.handle().set_floor(sent);
         let before = self.journal.id().incarnation.clone();
         let checkpoint = newest.map(|head| head.checkpoint);
         let journal = self.journal.succeed(wanted.key, wanted.origin, checkpoint, now)?;

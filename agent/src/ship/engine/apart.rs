@@ -10,7 +10,6 @@ use crate::ship::dead::Letter;
 use crate::ship::dissect::Dissection;
 use crate::ship::dissect::Next as Step;
 use crate::ship::ledger::{Slot, Stand};
-use crate::ship::rate;
 use crate::sink::Stop;
 use std::sync::atomic::Ordering::Relaxed;
 use tokio::sync::watch;
@@ -161,7 +160,7 @@ impl Engine {
             if *stop.borrow() == Stop::Now {
                 return Err(Trip::Stopped);
             }
-            if self.asked_to_yield().is_some() {
+            if self.has_to_yield() {
                 return Err(Trip::Yield);
             }
             let wait = self.rate.wait(self.began.elapsed());
@@ -174,15 +173,16 @@ impl Engine {
             match self.wire.deliver(batch.body.clone(), self.options.compressed).await {
                 Answer::Retry { reason, after, trouble } => {
                     self.trouble(&reason, after, trouble);
-                    if let Some(until) = self.pause.take() {
-                        let mut stop = stop.clone();
-                        let mut starving = self.starving.clone();
-                        // Each only waits.
+                    let mut stop = stop.clone();
+                    let until = self.pause.take().unwrap_or_else(Instant::now);
+                    while Instant::now() < until && *stop.borrow() != Stop::Now {
+                        if self.has_to_yield() {
+                            return Err(Trip::Yield);
+                        }
+                        let soon = until.min(Instant::now() + STARVED);
+                        // Both only wait.
                         tokio::select! {
-                            () = tokio::time::sleep_until(until) => {}
-                            () = async { drop(starving.wait_for(|is| *is).await) } => {
-                                tokio::time::sleep(STARVED).await;
-                            }
+                            () = tokio::time::sleep_until(soon) => {}
                             () = async { drop(stop.wait_for(|s| *s == Stop::Now).await) } => {}
                         }
                     }
@@ -240,7 +240,7 @@ impl Engine {
 }
 
 /// A part of a refused batch that the destination took.
-struct Part {
+pub(super) struct Part {
     range: std::ops::Range<usize>,
     batch: Batch,
     /// The id that it is acknowledged by, if it is.

@@ -22,7 +22,7 @@ use crate::sealer::Waivers;
 use crate::sealer::outbox::Outbox;
 use crate::ship::answer::{Answer, Refusal};
 use crate::ship::backoff::Backoff;
-use crate::ship::batch::{Batch, Batcher, FillError, Filled};
+use crate::ship::batch::{Batcher, FillError, Filled};
 use crate::ship::dead::{DeadError, DeadLetters};
 use crate::ship::ledger::Ledger;
 use crate::ship::on_full::{Giving, OnFull};
@@ -30,7 +30,7 @@ use crate::ship::rate;
 use crate::ship::rate::Rate;
 use crate::ship::window::Window;
 use crate::ship::wire::Wire;
-use crate::sink::cursor::{Cursor, CursorError, Cursors};
+use crate::sink::cursor::{CursorError, Cursors};
 use crate::sink::event::Log;
 use crate::sink::{Counters, State, Stop};
 use std::sync::Arc;
@@ -360,7 +360,7 @@ impl Engine {
         if let Some((ask, _)) = self.ask {
             soonest(&mut until, ask);
         }
-        if let Some(due) = self.due.filter(|_| self.has_room()) {
+        if let Some(due) = self.due.filter(|_| self.has_room() && self.giving.is_none()) {
             let wait = Duration::from_millis(due.saturating_sub(now).max(1));
             soonest(&mut until, Instant::now() + wait);
         }

@@ -54,15 +54,32 @@ impl Engine {
         let Some(mut giving) = self.giving.take() else {
             let Some(end) = self.asked_to_yield() else { return Ok(false) };
             let Some(waivers) = &self.waivers else { return Ok(false) };
+            if end <= self.let_go {
+                // It needs them no more: only the cursor could not say so, for want of space.
+                return match self.save_cursor().await? {
+                    Err(e) if e.is_full() => Ok(false),
+                    other => {
+                        other?;
+                        self.hold();
+                        Ok(true)
+                    }
+                };
+            }
             let end = self.ledger.end_of_batch(end);
             let answer = waivers.ask(&self.options.name, self.let_go, end);
             self.giving = Some(Giving::new(end, answer));
             return Ok(true);
         };
         match giving.is_signed() {
-            None => self.giving = Some(giving),
+            None => {
+                self.giving = Some(giving);
+                return Ok(false);
+            }
             // The sealer has ended: nothing is written any more, and nothing given up.
-            Some(false) => {}
+            Some(false) => {
+                self.waivers = None;
+                return Ok(false);
+            }
             Some(true) if giving.end <= self.let_go => {}
             Some(true) => {
                 fault::point("ship.waiver");
@@ -95,6 +112,15 @@ impl Engine {
             }
         }
         Ok(true)
+    }
+
+    /// Whether there is something to be done about it now: not while a signature
+    /// is waited for.
+    pub(super) fn has_to_yield(&mut self) -> bool {
+        match &mut self.giving {
+            Some(giving) => giving.is_signed().is_some(),
+            None => self.asked_to_yield().is_some(),
+        }
     }
 
     pub(super) fn asked_to_yield(&self) -> Option<Seq> {

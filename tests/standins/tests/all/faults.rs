@@ -111,6 +111,7 @@ fn a_stalled_request_goes_on_when_released() {
     client.send(&events(ONE));
     assert!(splunk.observer().wait_for_requests(1, LONG));
     assert_eq!((indexed(&splunk), splunk.observer().stats().in_flight), (0, 1));
+    assert!(splunk.script().wait_stalled(1, LONG));
     splunk.script().release();
     assert_eq!(client.reply().unwrap().status, 200);
     assert_eq!(indexed(&splunk), 1);
