@@ -14,5 +14,7 @@ mod on_full;
 mod outage;
 #[path = "delivery/poison.rs"]
 mod poison;
+#[path = "delivery/way.rs"]
+mod way;
 #[path = "delivery/world.rs"]
 mod world;
