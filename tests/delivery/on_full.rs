@@ -1,6 +1,7 @@
 //! A full journal, and nobody who signs what a sink would give up.
 
 use crate::world::{How, Run, TOKEN, To, World, key_of, retrying};
+use sealtail::journal::Seq;
 use sealtail::sealer::Waivers;
 use sealtail::ship::on_full::OnFull;
 use sealtail::sink::{State, Stop};
@@ -16,8 +17,11 @@ fn while_no_gap_is_signed_nothing_is_given_up_and_everything_goes_on() {
     let waivers = Some(Waivers::default());
     let how = How { on_full: OnFull::Gap, waivers, max_events: 20, ..How::default() };
     let mut run = Run::start(world.engine(&To::Splunk(&splunk.url()), &how));
-    world.journal.handle().set_floor(sealtail::journal::Seq(u64::MAX));
+    let journal = world.journal.handle();
+    journal.hold_loosely("sink", Seq(0));
+    journal.set_floor(Seq(u64::MAX));
     world.fill();
+    assert!(journal.asked_to_yield("sink").is_some(), "it is asked for room");
     run.reaches("away", retrying);
     splunk.up().unwrap();
     run.stop.send_replace(Stop::WhenDone);
@@ -41,7 +45,12 @@ fn a_refused_batch_is_taken_apart_while_the_journal_is_full() {
     for on_full in [OnFull::Block, OnFull::Gap] {
         let waivers = Some(Waivers::default());
         let how = How { on_full, waivers, max_events: 20, dead_bytes: 1 << 20, ..How::default() };
-        world.journal.handle().set_floor(sealtail::journal::Seq(u64::MAX));
+        let journal = world.journal.handle();
+        match on_full {
+            OnFull::Block => journal.hold("sink", Seq(0)),
+            OnFull::Gap => journal.hold_loosely("sink", Seq(0)),
+        }
+        journal.set_floor(Seq(u64::MAX));
         assert_eq!(world.deliver(&To::Splunk(&splunk.url()), &how).ended(), State::Ok);
         assert_eq!(world.dead(0).names().unwrap().len(), 1, "{on_full:?}");
         assert_eq!(world.cursor("sink"), world.written);

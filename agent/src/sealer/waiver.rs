@@ -57,7 +57,12 @@ impl Waivers {
 
     /// The oldest one that is not signed yet, as sink and range.
     pub(super) fn next(&self) -> Option<(String, Seq, Seq)> {
-        self.state().asked.front().map(|w| (w.sink.clone(), w.first, w.end))
+        let mut state = self.state();
+        // Withdrawn: the destination has it after all.
+        while state.asked.front().is_some_and(|waiver| waiver.signed.is_closed()) {
+            state.asked.pop_front();
+        }
+        state.asked.front().map(|w| (w.sink.clone(), w.first, w.end))
     }
 
     /// The oldest one's leaf is durable.

@@ -60,6 +60,14 @@ impl Ledger {
         self.slots.iter().find(holds).map_or(upto, |slot| slot.batch.end)
     }
 
+    /// Where the batch begins that has the records on both sides of `upto`; `upto`
+    /// itself when no batch has.
+    #[must_use]
+    pub fn start_of_batch(&self, upto: Seq) -> Seq {
+        let holds = |s: &&Slot| s.batch.first < upto && s.batch.end > upto;
+        self.slots.iter().find(holds).map_or(upto, |slot| slot.batch.first)
+    }
+
     /// Lets go of all batches before `end`, whatever became of them, and puts
     /// `notice` in their place, which covers them all.
     pub fn give_up(&mut self, end: Seq, notice: Batch) {

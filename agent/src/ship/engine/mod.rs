@@ -332,7 +332,7 @@ impl Engine {
         worked |= self.settle().await?;
         self.look_at_certificate(clock());
         worked |= self.refresh(clock()).await?;
-        if self.has_room() && self.refused.is_none() && self.giving.is_none() {
+        if self.has_room() && self.refused.is_none() {
             let flush = *stop.borrow() != Stop::No;
             worked |= self.cut(clock(), flush).await?;
         }
@@ -360,7 +360,7 @@ impl Engine {
         if let Some((ask, _)) = self.ask {
             soonest(&mut until, ask);
         }
-        if let Some(due) = self.due.filter(|_| self.has_room() && self.giving.is_none()) {
+        if let Some(due) = self.due.filter(|_| self.has_room()) {
             let wait = Duration::from_millis(due.saturating_sub(now).max(1));
             soonest(&mut until, Instant::now() + wait);
         }
@@ -375,7 +375,7 @@ impl Engine {
             // Who else holds what may change without a word.
             soonest(&mut until, Instant::now() + STARVED);
         }
-        let more = self.has_room() && !self.closed && self.giving.is_none();
+        let more = self.has_room() && !self.closed;
         let flying = !self.flying.is_empty();
         let Self { flying: tasks, journal, closed, keys, giving, starving, .. } = self;
         let mut landed = None;

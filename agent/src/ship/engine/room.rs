@@ -71,6 +71,8 @@ impl Engine {
             return Ok(true);
         };
         match giving.is_signed() {
+            // Delivered in the meantime: it need not be signed any more.
+            None if giving.end <= self.let_go => {}
             None => {
                 self.giving = Some(giving);
                 return Ok(false);
@@ -80,10 +82,11 @@ impl Engine {
                 self.waivers = None;
                 return Ok(false);
             }
-            Some(true) if giving.end <= self.let_go => {}
+            // By whole batches: one that was cut meanwhile and reaches further is kept.
+            Some(true) if self.ledger.start_of_batch(giving.end) <= self.let_go => {}
             Some(true) => {
                 fault::point("ship.waiver");
-                let (first, end) = (self.let_go, giving.end);
+                let (first, end) = (self.let_go, self.ledger.start_of_batch(giving.end));
                 self.let_go = end;
                 if let Err(e) = self.save_cursor().await? {
                     // It is signed, but not done: asked for again.
