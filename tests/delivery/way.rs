@@ -1,6 +1,6 @@
 //! The way to a destination.
 
-use crate::world::{How, TOKEN, To, World, key_of};
+use crate::world::{How, Run, TOKEN, To, World, halted, key_of, retrying};
 use sealtail::sink::State;
 use sealtail_standins::{Pki, Splunk, SplunkConfig};
 use std::io::{Read as _, Write as _};
@@ -59,4 +59,24 @@ fn through_a_proxy_everything_arrives_and_the_proxy_sees_no_token() {
         assert!(head.to_ascii_lowercase().contains("proxy-authorization: basic "), "{head}");
         assert!(!head.contains(TOKEN), "{head}");
     }
+}
+
+/// What a client speaks stands in clear in the first bytes of TLS (RFC 7301).
+#[test]
+fn http_2_is_offered_and_http_1_1_beside_it() {
+    let world = World::new(1);
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("https://{}", listener.local_addr().unwrap());
+    let mut run = Run::start(world.engine(&To::Splunk(&url), &How::default()));
+    let (mut client, _) = listener.accept().unwrap();
+    let mut head = [0; 5];
+    client.read_exact(&mut head).unwrap();
+    assert_eq!(head[0], 22, "a handshake");
+    let mut hello = vec![0; usize::from(u16::from_be_bytes([head[3], head[4]]))];
+    client.read_exact(&mut hello).unwrap();
+    let offered = b"\x02h2\x08http/1.1";
+    assert!(hello.windows(offered.len()).any(|part| part == offered));
+    drop(client);
+    run.reaches("in trouble", |state| retrying(state) || halted(state));
+    run.kill();
 }
